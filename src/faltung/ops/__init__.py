@@ -1,0 +1,1 @@
+"""One folder per operator family; every folder has the same file names."""

@@ -1,0 +1,86 @@
+"""Arguments as users write them, made canonical: one value per spatial axis.
+
+PyTorch takes `stride=2`, `stride=(2, 1)` and `stride=[2]`; we take the same, say what is wrong with
+anything else, and hand on tuples of plain integers.
+"""
+
+import operator
+from typing import Any
+
+from ..errors import ArgumentError, ArgumentTypeError
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PADDING_WORDS = ("valid", "same", "same_lower", "causal")
+
+
+def integer(value: Any, what: str) -> int:
+    """`value` as an int; booleans, floats and other things that only look like one are refused."""
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise ArgumentTypeError(f"{what} must be an integer, got {value!r} ({type(value).__name__})")
+
+
+def integers(value: Any, dims: int, what: str, *, minimum: int) -> tuple[int, ...]:
+    """One integer per axis from an integer, a sequence of one, or a sequence of `dims`."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(values) not in (1, dims):
+        raise ArgumentError(
+            f"{what} must be one integer or {dims} (one per spatial axis), "
+            f"got {len(values)}: {value!r}"
+        )
+    checked = tuple(integer(v, what) for v in values)
+    if min(checked) < minimum:
+        raise ArgumentError(f"{what} must be at least {minimum}, got {value!r}")
+    return checked * dims if len(checked) == 1 else checked
+
+
+def padding_pairs(value: Any, dims: int, what: str) -> str | tuple[tuple[int, int], ...]:
+    """A padding word as it is, or one `(low, high)` pair per axis.
+
+    Per axis an integer pads both ends alike and a pair `(low, high)` each end by its own amount:
+    `1`, `(1, 2)`, `((1, 2), (0, 0))` and `(1, (0, 2))` all work in 2-D.
+    """
+    if isinstance(value, str):
+        if value not in PADDING_WORDS:
+            raise ArgumentError(f"{what} must be one of {_listed(PADDING_WORDS)}, got {value!r}")
+        if value == "causal" and dims != 1:
+            raise ArgumentError(
+                f"{what}='causal' needs a time axis and is for 1-D only, got {dims}-D"
+            )
+        return value
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(values) not in (1, dims):
+        raise ArgumentError(
+            f"{what} must be one integer or {dims} entries (an integer or a (low, high) pair per "
+            f"spatial axis), got {len(values)}: {value!r}"
+        )
+    pairs = tuple(_pair(v, what) for v in values)
+    return pairs * dims if len(pairs) == 1 else pairs
+
+
+def padding_mode(value: Any) -> str:
+    """One of PyTorch's four padding modes."""
+    if value not in PADDING_MODES:
+        raise ArgumentError(f"padding_mode must be one of {_listed(PADDING_MODES)}, got {value!r}")
+    return str(value)
+
+
+def _pair(value: Any, what: str) -> tuple[int, int]:
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ArgumentError(
+                f"{what} of one axis must be an integer or a (low, high) pair, got {value!r}"
+            )
+        low, high = (integer(v, what) for v in value)
+    else:
+        low = high = integer(value, what)
+    if low < 0 or high < 0:
+        raise ArgumentError(f"{what} must be at least 0, got {value!r}")
+    return low, high
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(repr(word) for word in words)

@@ -1,0 +1,1 @@
+"""Convolution in 1-D to 3-D: dense, grouped, depthwise, dilated, large, causal, transposed."""

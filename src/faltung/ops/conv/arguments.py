@@ -1,0 +1,209 @@
+"""What users write for a convolution, checked and turned into a spec.
+
+Every mistake a caller can make is found here or in `ConvSpec` itself, before any arithmetic, and
+the message says what is wrong, with the numbers, and what would be right.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import ArgumentError
+from ..arguments import integer, integers, padding_mode, padding_pairs
+from ..geometry import (
+    Pairs,
+    Sizes,
+    legal_output_paddings,
+    resolve_padding,
+    transposed_output_size,
+)
+from .spec import ConvSpec
+
+SPATIAL_NAMES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+
+
+def conv_spec(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    bias_shape: Sequence[int] | None = None,
+    *,
+    dims: int,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    mode: str = "zeros",
+    activation: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    layout: str = "contiguous",
+) -> ConvSpec:
+    """The spec of `F.conv{dims}d` with these shapes and arguments.
+
+    `input_shape` is (N, C, …) or, unbatched, (C, …); `weight_shape` (O, C/groups, …). Padding is
+    an integer, one entry per axis (an integer or a (low, high) pair), or one of `"valid"`,
+    `"same"`, `"same_lower"`, `"causal"`.
+
+    Raises `ArgumentError` or `ArgumentTypeError` for every mistake a caller can make.
+    """
+    call = f"conv{dims}d"
+    batch, channels, size = _image(call, "input", input_shape, dims)
+    out_channels, group_channels, kernel = _weight(call, weight_shape, dims, "O, C/groups")
+    groups = _groups(call, groups)
+    if out_channels % groups:
+        raise ArgumentError(
+            f"{call}: groups={groups} does not divide the {out_channels} output channels of "
+            f"weight {tuple(weight_shape)}"
+        )
+    if channels != group_channels * groups:
+        raise ArgumentError(
+            f"{call}: input has {channels} channels but weight {tuple(weight_shape)} with "
+            f"groups={groups} needs {group_channels * groups}"
+        )
+    _bias(call, bias_shape, out_channels)
+    stride = integers(stride, dims, f"{call}: stride", minimum=1)
+    dilation = integers(dilation, dims, f"{call}: dilation", minimum=1)
+    pairs = _resolve(
+        padding_pairs(padding, dims, f"{call}: padding"), size, kernel, stride, dilation
+    )
+    return ConvSpec(
+        "forward", batch, channels, out_channels, size, kernel, (), stride, pairs, dilation,
+        groups, padding_mode(mode), bias_shape is not None, activation, dtype, device, layout,
+    )  # fmt: skip
+
+
+def conv_transpose_spec(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    bias_shape: Sequence[int] | None = None,
+    *,
+    dims: int,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    mode: str = "zeros",
+    activation: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    layout: str = "contiguous",
+) -> ConvSpec:
+    """The spec of `F.conv_transpose{dims}d`: the task `grad_input` of the convolution it adjoins.
+
+    `input_shape` is (N, C, …) or (C, …), `weight_shape` (C, O/groups, …) as PyTorch has it.
+    `padding="same"` gives an output of input size × stride. A `padding_mode` other than zeros
+    makes the exact adjoint of the convolution with that mode: what falls into the padding
+    returns to the positions it was copied from (circular: wraps around).
+
+    Raises `ArgumentError` or `ArgumentTypeError` for every mistake a caller can make.
+    """
+    call = f"conv_transpose{dims}d"
+    batch, channels, size = _image(call, "input", input_shape, dims)
+    weight_channels, group_out, kernel = _weight(call, weight_shape, dims, "C, O/groups")
+    groups = _groups(call, groups)
+    if channels != weight_channels:
+        raise ArgumentError(
+            f"{call}: input has {channels} channels but weight {tuple(weight_shape)} needs "
+            f"{weight_channels} (the first dimension of a transposed weight is C)"
+        )
+    if channels % groups:
+        raise ArgumentError(f"{call}: groups={groups} does not divide {channels} channels")
+    _bias(call, bias_shape, group_out * groups)
+    stride = integers(stride, dims, f"{call}: stride", minimum=1)
+    dilation = integers(dilation, dims, f"{call}: dilation", minimum=1)
+    extra = integers(output_padding, dims, f"{call}: output_padding", minimum=0)
+    for e, s, d in zip(extra, stride, dilation, strict=True):
+        if e not in legal_output_paddings(s, d):
+            raise ArgumentError(
+                f"{call}: output_padding={e} must be smaller than stride {s} or dilation {d} "
+                f"of its axis: at most {max(s, d) - 1}"
+            )
+    result, pairs = _transposed_sizes(call, padding, size, kernel, stride, dilation, extra)
+    return ConvSpec(
+        "grad_input", batch, group_out * groups, channels, result, kernel, size, stride, pairs,
+        dilation, groups, padding_mode(mode), bias_shape is not None, activation, dtype, device,
+        layout,
+    )  # fmt: skip
+
+
+def _image(call: str, what: str, shape: Sequence[int], dims: int) -> tuple[int, int, Sizes]:
+    """Batch, channels and spatial size of an image operand; unbatched counts as a batch of one."""
+    shape = tuple(shape)
+    axes = ", ".join(SPATIAL_NAMES[dims])
+    if len(shape) not in (dims + 1, dims + 2):
+        raise ArgumentError(
+            f"{call}: {what} must have {dims + 2} dimensions (N, C, {axes}) or {dims + 1} "
+            f"(C, {axes}), got {len(shape)}: {shape}"
+        )
+    return (shape[0] if len(shape) == dims + 2 else 1), shape[-dims - 1], shape[-dims:]
+
+
+def _weight(call: str, shape: Sequence[int], dims: int, channels: str) -> tuple[int, int, Sizes]:
+    shape = tuple(shape)
+    if len(shape) != dims + 2:
+        axes = ", ".join(f"K{name}" for name in SPATIAL_NAMES[dims])
+        raise ArgumentError(
+            f"{call}: weight must have {dims + 2} dimensions ({channels}, {axes}), got "
+            f"{len(shape)}: {shape}"
+        )
+    if min(shape) < 1:
+        raise ArgumentError(f"{call}: every size of weight {shape} must be at least 1")
+    return shape[0], shape[1], shape[2:]
+
+
+def _groups(call: str, groups: Any) -> int:
+    groups = integer(groups, f"{call}: groups")
+    if groups < 1:
+        raise ArgumentError(f"{call}: groups must be at least 1, got {groups}")
+    return groups
+
+
+def _bias(call: str, shape: Sequence[int] | None, channels: int) -> None:
+    if shape is not None and tuple(shape) != (channels,):
+        raise ArgumentError(
+            f"{call}: bias must have shape ({channels},), one value per output channel, "
+            f"got {tuple(shape)}"
+        )
+
+
+def _resolve(
+    padding: str | Pairs, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes
+) -> Pairs:
+    per_axis = (padding,) * len(size) if isinstance(padding, str) else padding
+    return tuple(
+        resolve_padding(p, n, k, s, d)
+        for p, n, k, s, d in zip(per_axis, size, kernel, stride, dilation, strict=True)
+    )
+
+
+def _transposed_sizes(
+    call: str,
+    padding: Any,
+    size: Sizes,
+    kernel: Sizes,
+    stride: Sizes,
+    dilation: Sizes,
+    extra: Sizes,
+) -> tuple[Sizes, Pairs]:
+    """Result size and padding pairs of a transposed convolution."""
+    padding = padding_pairs(padding, len(size), f"{call}: padding")
+    if padding == "causal":
+        raise ArgumentError(
+            f"{call}: padding='causal' is for conv1d; a causal transposed convolution drops its "
+            "last span − stride outputs: padding=((0, span - stride),)"
+        )
+    if padding in ("same", "same_lower"):
+        whole = tuple(n * s for n, s in zip(size, stride, strict=True))
+        pairs = _resolve(padding, whole, kernel, stride, dilation)
+        return tuple(n + e for n, e in zip(whole, extra, strict=True)), pairs
+    pairs = _resolve(padding, size, kernel, stride, dilation)
+    result = tuple(
+        transposed_output_size(n, k, s, p, d, e)
+        for n, k, s, p, d, e in zip(size, kernel, stride, pairs, dilation, extra, strict=True)
+    )
+    if min(result) < 1 or min(size) < 1:
+        raise ArgumentError(
+            f"{call}: input size {size} with kernel size {kernel}, stride {stride}, padding "
+            f"{pairs} and output_padding {extra} would give the output size {result}; it must be at least 1"
+        )
+    return result, pairs
