@@ -152,10 +152,10 @@ def _weight(call: str, shape: Sequence[int], dims: int, channels: str) -> tuple[
 
 
 def _groups(call: str, groups: Any) -> int:
-    groups = integer(groups, f"{call}: groups")
-    if groups < 1:
-        raise ArgumentError(f"{call}: groups must be at least 1, got {groups}")
-    return groups
+    count = integer(groups, f"{call}: groups")
+    if count < 1:
+        raise ArgumentError(f"{call}: groups must be at least 1, got {count}")
+    return count
 
 
 def _bias(call: str, shape: Sequence[int] | None, channels: int) -> None:
@@ -169,7 +169,9 @@ def _bias(call: str, shape: Sequence[int] | None, channels: int) -> None:
 def _resolve(
     padding: str | Pairs, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes
 ) -> Pairs:
-    per_axis = (padding,) * len(size) if isinstance(padding, str) else padding
+    per_axis: Sequence[str | tuple[int, int]] = padding
+    if isinstance(padding, str):
+        per_axis = (padding,) * len(size)
     return tuple(
         resolve_padding(p, n, k, s, d)
         for p, n, k, s, d in zip(per_axis, size, kernel, stride, dilation, strict=True)
@@ -204,6 +206,6 @@ def _transposed_sizes(
     if min(result) < 1 or min(size) < 1:
         raise ArgumentError(
             f"{call}: input size {size} with kernel size {kernel}, stride {stride}, padding "
-            f"{pairs} and output_padding {extra} would give the output size {result}; it must be at least 1"
+            f"{pairs} and output_padding {extra} would give the output size {result}, below 1"
         )
     return result, pairs

@@ -240,8 +240,8 @@ class ConvSpec:
         if lengths - {1, 2, 3} or len(lengths) != 1:
             raise ArgumentError(
                 f"{self.task}: input size {self.input_size}, kernel size {self.kernel_size}, "
-                f"stride {self.stride}, padding {self.padding} and dilation {self.dilation} must all have "
-                "1, 2 or 3 entries, the same number each"
+                f"stride {self.stride}, padding {self.padding} and dilation {self.dilation} "
+                "must all have 1, 2 or 3 entries, the same number each"
             )
         least = min(*self.kernel_size, *self.stride, *self.dilation, self.out_channels, self.groups)
         if least < 1 or min(self.batch, self.in_channels, *self.input_size) < 0:

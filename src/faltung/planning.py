@@ -1,0 +1,249 @@
+"""Which algorithm does a spec, and why.
+
+An operator family is a folder of algorithm files. Planning asks each file two questions about a
+spec, `unsupported` (reasons, none means it can) and `seconds` (an estimate), takes the fastest
+that can, and keeps all the answers, so that a plan can say why it is what it is.
+"""
+
+import importlib
+import itertools
+import pkgutil
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, ClassVar
+
+from .errors import ArgumentError
+from .machine import Machine, this_machine
+from .settings import Settings
+
+Run = Callable[..., Any]
+
+# where a file's algorithm runs, by the last part of its name
+_DEVICES = {"cpu": ("cpu",), "triton": ("cuda",)}
+
+
+class NoAlgorithmError(NotImplementedError):
+    """No algorithm can do what was asked under the settings in force; the text lists why."""
+
+
+class Algorithm(ABC):
+    """One way to compute some tasks of one operator family: one file, one class, one instance.
+
+    The file is named for the algorithm and ends in where it runs: `_torch` on anything PyTorch
+    knows, `_cpu` through generated routines, `_triton` on CUDA. `ALGORITHM` is its instance.
+    """
+
+    tasks: ClassVar[frozenset[str]]
+    """The tasks it can do."""
+
+    error_factor: ClassVar[float] = 1.0
+    """Most rounding error it may make, as a multiple of a direct sum's."""
+
+    deterministic: ClassVar[bool] = True
+    """Whether every run gives the same bits."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @abstractmethod
+    def unsupported(self, spec: Any) -> list[str]:
+        """Why it cannot do this spec, in sentences with the numbers; empty if it can."""
+
+    @abstractmethod
+    def seconds(self, spec: Any, machine: Machine) -> float:
+        """Estimated time of one run on that machine."""
+
+    def workspace(self, spec: Any) -> int:
+        """Bytes it needs besides operands and result."""
+        return 0
+
+    @abstractmethod
+    def build(self, spec: Any) -> Run:
+        """The callable that does the task: `run(*operands) -> result`."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An algorithm that can do the spec, with its estimates."""
+
+    algorithm: Algorithm
+    seconds: float
+    workspace: int
+
+    @property
+    def name(self) -> str:
+        """The algorithm's name."""
+        return self.algorithm.name
+
+
+class Plan:
+    """The chosen algorithm for a spec, what else was considered, and why the rest was not.
+
+    `print(plan)` is the explanation. Nothing is built or compiled before the first run.
+    """
+
+    def __init__(
+        self, spec: Any, candidates: tuple[Candidate, ...], rejected: dict[str, list[str]]
+    ) -> None:
+        self.spec = spec
+        self.candidates = candidates
+        self.rejected = rejected
+        self.calls = 0
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that runs."""
+        return self.candidates[0]
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm that runs."""
+        return self.chosen.name
+
+    @property
+    def workspace(self) -> int:
+        """Bytes the run needs besides operands and result."""
+        return self.chosen.workspace
+
+    @cached_property
+    def run(self) -> Run:
+        """The built algorithm, called with the task's operands."""
+        return self.chosen.algorithm.build(self.spec)
+
+    def __call__(self, *operands: Any) -> Any:
+        """Do the task and count the call."""
+        self.calls += 1
+        return self.run(*operands)
+
+    def __str__(self) -> str:
+        names = [c.name for c in self.candidates] + list(self.rejected)
+        width = max(len(name) for name in names)
+        lines = [str(self.spec), f"  chosen: {self.algorithm}"]
+        for c in self.candidates:
+            estimate = f"{c.seconds * 1e6:10.1f} us (estimate)"
+            lines.append(f"  {c.name:<{width}} {estimate}  workspace {readable_bytes(c.workspace)}")
+        for name, reasons in self.rejected.items():
+            lines.append(f"  {name:<{width}} {'-':>10}     {'; '.join(reasons)}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.algorithm}: {self.spec}>"
+
+
+_plans: dict[tuple[Any, ...], Plan] = {}
+_forgotten: Counter[str] = Counter()
+_MOST_PLANS = 4096  # a model has hundreds; a stream of ever new shapes must not grow without end
+
+
+def plan(spec: Any, family: str, settings: Settings) -> Plan:
+    """The plan for a spec among the algorithms of a family's folder, remembered.
+
+    Raises `NoAlgorithmError` if none can do it under these settings and `ArgumentError` if
+    `settings.algorithm` names none.
+    """
+    key = (spec, family, settings)
+    found = _plans.get(key)
+    if found is None:
+        if len(_plans) >= _MOST_PLANS:
+            _forget()
+        found = _plans[key] = _make(spec, family, settings)
+        if settings.debug:
+            print(found)
+    return found
+
+
+def algorithms(family: str, device: str) -> tuple[Algorithm, ...]:
+    """The algorithms of a family that run on a device: the files of its folder, by name."""
+    return _algorithms(family, device.partition(":")[0])
+
+
+def usage() -> Counter[str]:
+    """How often each algorithm ran in this process; `native_torch` counts the fallbacks.
+
+    Counts may miss a few calls made at the same instant by several threads.
+    """
+    counts = Counter(_forgotten)
+    for made in list(_plans.values()):
+        counts[made.algorithm] += made.calls
+    return +counts
+
+
+def readable_bytes(count: float) -> str:
+    """A byte count for people.
+
+    >>> readable_bytes(3_500_000)
+    '3.5 MB'
+    """
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _forget() -> None:
+    """Drop the older half of the plans, keeping what they counted."""
+    for key in list(itertools.islice(_plans, len(_plans) // 2)):
+        dropped = _plans.pop(key)
+        _forgotten[dropped.algorithm] += dropped.calls
+
+
+@cache
+def _algorithms(family: str, device: str) -> tuple[Algorithm, ...]:
+    package = importlib.import_module(f"{__package__}.ops.{family}.algorithms")
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    found = []
+    for name in names:
+        suffix = name.rpartition("_")[2]
+        if device in _DEVICES.get(suffix, (device,)):
+            found.append(importlib.import_module(f"{package.__name__}.{name}").ALGORITHM)
+    return tuple(found)
+
+
+def _make(spec: Any, family: str, settings: Settings) -> Plan:
+    machine = this_machine()
+    available = algorithms(family, spec.device)
+    wanted = settings.algorithm
+    if wanted is not None and wanted not in (names := [a.name for a in available]):
+        raise ArgumentError(
+            f"algorithm={wanted!r} is none of the algorithms of {family} on {spec.device}: "
+            f"{', '.join(names)}"
+        )
+    candidates, rejected = [], {}
+    for algorithm in available:
+        reasons = _reasons(algorithm, spec, settings)
+        if reasons:
+            rejected[algorithm.name] = reasons
+        else:
+            estimate = algorithm.seconds(spec, machine)
+            candidates.append(Candidate(algorithm, estimate, algorithm.workspace(spec)))
+    if not candidates:
+        refusals = "\n".join(f"  {name}: {'; '.join(why)}" for name, why in rejected.items())
+        raise NoAlgorithmError(f"no algorithm of {family} can do\n  {spec}\nbecause\n{refusals}")
+    candidates.sort(key=lambda c: (c.seconds, c.name))
+    return Plan(spec, tuple(candidates), rejected)
+
+
+def _reasons(algorithm: Algorithm, spec: Any, settings: Settings) -> list[str]:
+    """Why an algorithm is out: the settings' reasons, then its own."""
+    reasons = []
+    if settings.algorithm is not None and algorithm.name != settings.algorithm:
+        return [f"algorithm={settings.algorithm!r} was asked for"]
+    if spec.task not in algorithm.tasks:
+        return [f"does {', '.join(sorted(algorithm.tasks))}, not {spec.task}"]
+    if settings.accuracy == "exact" and algorithm.error_factor > 1:
+        reasons.append(f"rounds {algorithm.error_factor:g} times as much as a direct sum")
+    if settings.deterministic and not algorithm.deterministic:
+        reasons.append("is not deterministic")
+    reasons += algorithm.unsupported(spec)
+    limit = settings.memory_limit
+    if not reasons and limit is not None and (need := algorithm.workspace(spec)) > limit:
+        reasons.append(
+            f"needs {readable_bytes(need)} of workspace, memory_limit is {readable_bytes(limit)}"
+        )
+    return reasons

@@ -1,0 +1,125 @@
+"""The few knobs, and a `with` block that turns them for a while.
+
+    with faltung.using(algorithm="native_torch"):
+        model(x)
+
+Settings belong to the running context (thread, task); nothing is read from the environment, and
+no setting changes what is computed beyond the rounding that `accuracy` allows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import astuple, dataclass
+from enum import Enum
+from functools import cache
+from typing import Literal
+
+from .errors import ArgumentError, ArgumentTypeError
+
+ACCURACIES = ("exact", "default", "fast")
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """The knobs in force.
+
+    algorithm
+        Name of the algorithm every operator that has it must use; None lets the planner choose.
+    accuracy
+        `"exact"`: only algorithms that sum the products themselves. `"default"`: at most a few
+        times the rounding error of a direct sum. `"fast"`: whatever is fastest.
+    deterministic
+        True: only algorithms that give the same bits on every run.
+    memory_limit
+        Most workspace in bytes that an algorithm may take besides its operands and result.
+    debug
+        True: print each plan once, when it is made.
+
+    Equal settings are the same object, so that hashing one costs nothing in a call's key.
+    """
+
+    algorithm: str | None = None
+    accuracy: str = "default"
+    deterministic: bool = True
+    memory_limit: int | None = None
+    debug: bool = False
+
+
+class _Keep(Enum):
+    """The value a knob has when the caller does not name it."""
+
+    KEEP = 0
+
+
+_KEEP: Literal[_Keep.KEEP] = _Keep.KEEP
+_Kept = Literal[_Keep.KEEP]
+
+
+@cache
+def _interned(
+    algorithm: str | None,
+    accuracy: str,
+    deterministic: bool,
+    memory_limit: int | None,
+    debug: bool,
+) -> Settings:
+    return Settings(algorithm, accuracy, deterministic, memory_limit, debug)
+
+
+_DEFAULT = _interned(None, "default", True, None, False)
+_current: ContextVar[Settings] = ContextVar("faltung_settings", default=_DEFAULT)
+current = _current.get
+
+
+@contextmanager
+def using(
+    *,
+    algorithm: str | _Kept | None = _KEEP,
+    accuracy: str | _Kept = _KEEP,
+    deterministic: bool | _Kept = _KEEP,
+    memory_limit: int | _Kept | None = _KEEP,
+    debug: bool | _Kept = _KEEP,
+) -> Iterator[Settings]:
+    """Turn the given knobs inside a `with` block; those not named keep their value.
+
+    Raises `ArgumentError` or `ArgumentTypeError` for a value that a knob does not have.
+
+    >>> with using(memory_limit=1 << 20) as inside:
+    ...     inside.memory_limit, inside.accuracy
+    (1048576, 'default')
+    """
+    before = current()
+    wanted = Settings(
+        before.algorithm if algorithm is _KEEP else algorithm,
+        before.accuracy if accuracy is _KEEP else accuracy,
+        before.deterministic if deterministic is _KEEP else deterministic,
+        before.memory_limit if memory_limit is _KEEP else memory_limit,
+        before.debug if debug is _KEEP else debug,
+    )
+    _check(wanted)
+    wanted = _interned(*astuple(wanted))
+    token = _current.set(wanted)
+    try:
+        yield wanted
+    finally:
+        _current.reset(token)
+
+
+def _check(wanted: Settings) -> None:
+    if wanted.accuracy not in ACCURACIES:
+        known = ", ".join(repr(word) for word in ACCURACIES)
+        raise ArgumentError(f"accuracy must be one of {known}, got {wanted.accuracy!r}")
+    if wanted.algorithm is not None and not isinstance(wanted.algorithm, str):
+        raise ArgumentTypeError(
+            f"algorithm must be the name of one or None, got {wanted.algorithm!r}"
+        )
+    limit = wanted.memory_limit
+    if limit is not None:
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            raise ArgumentTypeError(f"memory_limit must be a byte count or None, got {limit!r}")
+        if limit < 0:
+            raise ArgumentError(f"memory_limit must be at least 0 bytes, got {limit}")
+    for name, value in (("deterministic", wanted.deterministic), ("debug", wanted.debug)):
+        if not isinstance(value, bool):
+            raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
