@@ -10,7 +10,7 @@ no setting changes what is computed beyond the rounding that `accuracy` allows.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Literal
@@ -104,6 +104,20 @@ def using(
         yield wanted
     finally:
         _current.reset(token)
+
+
+def with_algorithm(name: str | None) -> Settings:
+    """The settings in force, with the algorithm that one call asks for."""
+    if name is None:
+        return current()
+    wanted = replace(current(), algorithm=name)
+    _check(wanted)
+    return _interned(*astuple(wanted))
+
+
+def planner_chooses(knobs: Settings) -> Settings:
+    """The same settings with the choice of algorithm left to the planner."""
+    return knobs if knobs.algorithm is None else _interned(None, *astuple(knobs)[1:])
 
 
 def _check(wanted: Settings) -> None:

@@ -1,0 +1,1 @@
+"""Deformable convolution: every tap looks where its learned offset sends it."""

@@ -1,0 +1,1 @@
+"""The algorithms of deformable convolution: the folder is the list."""

@@ -1,0 +1,1 @@
+"""Deformable convolution as the papers write it: loops and the sampling formula."""

@@ -1,0 +1,66 @@
+"""What the tensors of a call must have in common, and how they lie in memory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..errors import ArgumentError, ArgumentTypeError
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def checked(call: str, operands: Mapping[str, Any]) -> tuple[str, str]:
+    """The dtype and device that all operands share; an operand that is None is left out.
+
+    Raises `ArgumentTypeError` for what is not a dense tensor and `ArgumentError` for operands that
+    disagree.
+    """
+    first: tuple[str, torch.Tensor] | None = None
+    for name, tensor in operands.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, torch.Tensor):
+            raise ArgumentTypeError(f"{call}: {name} must be a tensor, got {type(tensor).__name__}")
+        if tensor.layout != torch.strided:
+            raise ArgumentTypeError(f"{call}: {name} must be a dense tensor, got {tensor.layout}")
+        if first is None:
+            first = name, tensor
+        elif (tensor.dtype, tensor.device) != (first[1].dtype, first[1].device):
+            raise ArgumentError(
+                f"{call}: {first[0]} is {dtype_name(first[1])} on {first[1].device} but {name} is "
+                f"{dtype_name(tensor)} on {tensor.device}; all must have the same dtype and device"
+            )
+    if first is None:
+        raise ArgumentTypeError(f"{call}: needs a tensor, got none")
+    return dtype_name(first[1]), str(first[1].device)
+
+
+def dtype_name(tensor: torch.Tensor) -> str:
+    """The dtype as it is written in a spec: `float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def memory_layout(image: torch.Tensor) -> str:
+    """`contiguous`, `channels_last` (2-D and 3-D images) or `strided` for every other view."""
+    if image.is_contiguous():
+        return "contiguous"
+    order = _CHANNELS_LAST.get(image.dim())
+    if order is not None and image.is_contiguous(memory_format=order):
+        return "channels_last"
+    return "strided"
+
+
+def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+    """The operands in the dtype that `torch.autocast` asks for, if it is on for their device.
+
+    As PyTorch does for its own convolutions: floating-point operands are cast, float64 is left.
+    """
+    device = next(t.device.type for t in operands if t is not None)
+    if not torch.is_autocast_enabled(device):
+        return operands
+    wanted = torch.get_autocast_dtype(device)
+    return tuple(
+        t.to(wanted) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t
+        for t in operands
+    )

@@ -1,0 +1,1 @@
+"""Depthwise-separable convolution: a depthwise and a pointwise convolution in a row."""

@@ -1,0 +1,1 @@
+"""Unfold and fold: every window of an image as a column, and back."""

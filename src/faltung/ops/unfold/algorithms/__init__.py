@@ -1,0 +1,1 @@
+"""The algorithms of unfold and fold: the folder is the list."""

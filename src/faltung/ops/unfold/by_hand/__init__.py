@@ -1,0 +1,1 @@
+"""Unfold and fold as the textbook has them: plain loops over the index map."""
