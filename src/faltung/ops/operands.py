@@ -1,7 +1,8 @@
 """What the tensors of a call must have in common, and how they lie in memory."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, TypeGuard
 
 import torch
 
@@ -56,11 +57,19 @@ def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None,
 
     As PyTorch does for its own convolutions: floating-point operands are cast, float64 is left.
     """
-    device = next(t.device.type for t in operands if t is not None)
-    if not torch.is_autocast_enabled(device):
+    device = next((t.device.type for t in operands if isinstance(t, torch.Tensor)), None)
+    if device is None or not _has_autocast(device) or not torch.is_autocast_enabled(device):
         return operands
     wanted = torch.get_autocast_dtype(device)
-    return tuple(
-        t.to(wanted) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t
-        for t in operands
-    )
+    return tuple(t.to(wanted) if _is_castable(t) else t for t in operands)
+
+
+def _is_castable(operand: object) -> TypeGuard[torch.Tensor]:
+    if not isinstance(operand, torch.Tensor):
+        return False
+    return operand.is_floating_point() and operand.dtype != torch.float64
+
+
+@cache
+def _has_autocast(device: str) -> bool:
+    return torch.amp.autocast_mode.is_autocast_available(device)

@@ -21,6 +21,11 @@ DTYPES = {
 }  # fmt: skip
 """Every dtype a spec may name, with the bytes of one number."""
 
+ACTIVATIONS = (
+    "relu", "relu6", "silu", "gelu", "gelu_tanh", "hardswish", "sigmoid", "leaky_relu",
+)  # fmt: skip
+"""Every activation a spec may name."""
+
 _PREFIXED = re.compile(r"([a-z]+)(\d[\d+x]*)")
 
 

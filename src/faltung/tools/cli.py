@@ -5,6 +5,7 @@ Exit status: 0 all is well, 1 a check failed, 2 the call was wrong. Commands are
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..planning import NoAlgorithmError
@@ -33,7 +34,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
     from .commands import app  # noqa: PLC0415
 
-    usage_error = typer.BadParameter.__mro__[1]  # typer does not export it by name
+    usage_error: type[Any] = typer.BadParameter.__mro__[1]  # typer does not export it by name
     command = typer.main.get_command(app)
     arguments = None if argv is None else list(argv)
     try:

@@ -7,12 +7,14 @@ One number stands for all axes; `x` separates axes, `+` the two ends of one axis
 
 import re
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..errors import ArgumentError
 from ..ops.arguments import PADDING_WORDS
 from ..ops.conv.arguments import conv_spec, conv_transpose_spec
 from ..ops.conv.spec import ConvSpec
 
+_T = TypeVar("_T")
 _NUMBERS = re.compile(r"\d+(x\d+)*")
 _PAIRS = re.compile(r"\d+(\+\d+)?(x\d+(\+\d+)?)*")
 
@@ -47,7 +49,7 @@ def sizes(text: str, option: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split("x"))
 
 
-def padding(text: str) -> str | tuple[tuple[int, int], ...]:
+def padding(text: str, option: str = "--padding") -> str | tuple[tuple[int, int], ...]:
     """A padding word as it is, or the (low, high) pairs of `1x0+2`.
 
     >>> padding("1x0+2"), padding("same")
@@ -58,11 +60,24 @@ def padding(text: str) -> str | tuple[tuple[int, int], ...]:
     if not _PAIRS.fullmatch(text):
         words = ", ".join(PADDING_WORDS)
         raise ArgumentError(
-            f"--padding must be a number, one per axis like 1x2, low+high like 1+2, or one of "
+            f"{option} must be a number, one per axis like 1x2, low+high like 1+2, or one of "
             f"{words}, got {text!r}"
         )
     ends = [axis.partition("+") for axis in text.split("x")]
     return tuple((int(low), int(high or low)) for low, _, high in ends)
+
+
+def spread(values: tuple[_T, ...], dims: int, option: str) -> tuple[_T, ...]:
+    """One value per axis from one value or one per axis already.
+
+    >>> spread((3,), 2, "--kernel")
+    (3, 3)
+    """
+    if len(values) not in (1, dims):
+        raise ArgumentError(
+            f"{option} must have one number or {dims} (one per axis), got {len(values)}"
+        )
+    return values * dims if len(values) == 1 else values
 
 
 def layer_spec(options: LayerOptions) -> ConvSpec:
@@ -79,8 +94,8 @@ def layer_spec(options: LayerOptions) -> ConvSpec:
     dims = max(len(v) for v in (*given.values(), () if isinstance(pairs, str) else pairs))
     if dims > 3:
         raise ArgumentError(f"a layer has 1, 2 or 3 spatial axes, got {dims}")
-    shape = (options.batch, options.channels, *_spread(given["input"], dims, "--input"))
-    kernel = _spread(given["kernel"], dims, "--kernel")
+    shape = (options.batch, options.channels, *spread(given["input"], dims, "--input"))
+    kernel = spread(given["kernel"], dims, "--kernel")
     _check_counts(options, kernel)
     if options.transposed:
         weight = (options.channels, options.out_channels // options.groups, *kernel)
@@ -97,13 +112,6 @@ def layer_spec(options: LayerOptions) -> ConvSpec:
         stride=given["stride"], padding=pairs, dilation=given["dilation"],
         groups=options.groups, dtype=options.dtype,
     )  # fmt: skip
-
-
-def _spread(values: tuple[int, ...], dims: int, option: str) -> tuple[int, ...]:
-    if len(values) not in (1, dims):
-        written = "x".join(str(v) for v in values)
-        raise ArgumentError(f"{option} must have one number or {dims} (one per axis), got {written}")
-    return values * dims if len(values) == 1 else values
 
 
 def _check_counts(options: LayerOptions, kernel: tuple[int, ...]) -> None:

@@ -1,7 +1,7 @@
 """`faltung size`: the output size of a layer, with the formula filled in and what the floor drops.
 
-    convolution   ⌊(n + low + high − d·(K−1) − 1) / s⌋ + 1
-    transposed    (n − 1)·s − low − high + d·(K−1) + 1 + output_padding
+convolution   ⌊(n + low + high − d·(K−1) − 1) / s⌋ + 1
+transposed    (n − 1)·s − low − high + d·(K−1) + 1 + output_padding
 """
 
 import itertools
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ops.conv.spec import ConvSpec
-from ..ops.geometry import Axis, legal_output_paddings, transposed_output_size
+from ..ops.geometry import Axis, Sizes, legal_output_paddings, transposed_output_size
 
 _PLACES = {1: ("position",), 2: ("row", "column"), 3: ("slice", "row", "column")}
-_LISTED = 4  # runs of positions that are named one by one before an ellipsis
+_LISTED = 4  # what is named one by one before it is shortened
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,19 @@ class AxisSize:
     facts: dict[str, Any]
 
 
-def axis_sizes(spec: ConvSpec) -> list[AxisSize]:
+def axis_sizes(spec: ConvSpec, output_padding: Sizes) -> list[AxisSize]:
     """The answer for every axis of a layer (task `forward`, or `grad_input` if transposed)."""
-    explain = _transposed if spec.task == "grad_input" else _convolved
-    return [
-        explain(axis, place) for axis, place in zip(spec.axes, _PLACES[spec.dims], strict=True)
-    ]
+    axes = zip(spec.axes, _PLACES[spec.dims], strict=True)
+    if spec.task == "forward":
+        return [_convolved(axis, place) for axis, place in axes]
+    extra = output_padding * spec.dims if len(output_padding) == 1 else output_padding
+    return [_transposed(axis, place, e) for (axis, place), e in zip(axes, extra, strict=True)]
 
 
-def text(spec: ConvSpec) -> str:
+def text(spec: ConvSpec, output_padding: Sizes = (0,)) -> str:
     """The answer for people."""
-    answers = axis_sizes(spec)
-    before, after = (
-        "×".join(str(getattr(a, end)) for a in answers) for end in ("before", "after")
-    )
+    answers = axis_sizes(spec, output_padding)
+    before, after = ("×".join(str(getattr(a, end)) for a in answers) for end in ("before", "after"))
     blocks = [f"{before} → {after}"]
     for (formula, remarks), same in itertools.groupby(answers, lambda a: (a.formula, a.remarks)):
         places = [answer.place for answer in same]
@@ -51,9 +50,9 @@ def text(spec: ConvSpec) -> str:
     return "\n\n".join(blocks)
 
 
-def facts(spec: ConvSpec) -> dict[str, Any]:
+def facts(spec: ConvSpec, output_padding: Sizes = (0,)) -> dict[str, Any]:
     """The answer for programs."""
-    answers = axis_sizes(spec)
+    answers = axis_sizes(spec, output_padding)
     return {
         "transposed": spec.task == "grad_input",
         "input": [a.before for a in answers],
@@ -107,28 +106,28 @@ def _remarks(
     remarks = []
     if dropped:
         remarks.append(
-            f"The floor drops the last {_count(left_over, 'position')} of the padded input: "
+            f"The floor drops the last {_count(left_over)} of the padded input: "
             f"input {_named(dropped, place)} never read."
         )
     elif left_over:
         remarks.append(
-            f"The floor drops the last {_count(left_over, 'position')} of the padded input, "
+            f"The floor drops the last {_count(left_over)} of the padded input, "
             "which is padding only."
         )
     else:
         remarks.append("The last window ends exactly at the end: the floor drops nothing.")
     if skipped:
-        remarks.append(f"No tap falls on input {_named(skipped, place)} never read.")
+        remarks.append(f"Between taps, input {_named(skipped, place)} never read.")
     return tuple(remarks)
 
 
-def _transposed(axis: Axis, place: str) -> AxisSize:
+def _transposed(axis: Axis, place: str, output_padding: int) -> AxisSize:
     # the spec's axis is that of the convolution it adjoins: its output is what goes in here
     n, k, s, d, (low, high) = (
         axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.padding,
     )  # fmt: skip
-    least = transposed_output_size(n, k, s, axis.padding, d)
-    extra = axis.input_size - least
+    least = axis.input_size - output_padding
+    extra = axis.input_size - transposed_output_size(n, k, s, axis.padding, d)
     formula = (
         "(n − 1)·s − low − high + d·(K−1) + 1 + output_padding",
         f"= ({n} − 1)·{s} − {low} − {high} + {d}·({k}−1) + 1 + {extra}",
@@ -136,17 +135,21 @@ def _transposed(axis: Axis, place: str) -> AxisSize:
     )
     choices = {e: least + e for e in legal_output_paddings(s, d)}
     remarks = [f"output_padding {e} gives {size}" for e, size in choices.items()]
+    if len(choices) > _LISTED:
+        most = len(choices) - 1
+        remarks = [f"output_padding 0 to {most} gives {least} to {least + most}"]
     if s > 1:
-        sizes = " or ".join(str(least + e) for e in range(s))
-        remarks.append(f"(a convolution with these arguments maps {sizes} to {n})")
+        remarks.append(
+            f"(a convolution with these arguments maps {least} to {least + s - 1} to {n} alike)"
+        )
     if d > s:
         remarks.append(f"(positions from {least + s} on get only the bias)")
     found = {"output_paddings": {str(e): size for e, size in choices.items()}}
     return AxisSize(place, n, axis.input_size, formula, tuple(remarks), found)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def _count(positions: int) -> str:
+    return "position" if positions == 1 else f"{positions} positions"
 
 
 def _named(positions: Sequence[int], place: str) -> str:

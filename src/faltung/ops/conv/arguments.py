@@ -111,13 +111,7 @@ def conv_transpose_spec(
     _bias(call, bias_shape, group_out * groups)
     stride = integers(stride, dims, f"{call}: stride", minimum=1)
     dilation = integers(dilation, dims, f"{call}: dilation", minimum=1)
-    extra = integers(output_padding, dims, f"{call}: output_padding", minimum=0)
-    for e, s, d in zip(extra, stride, dilation, strict=True):
-        if e not in legal_output_paddings(s, d):
-            raise ArgumentError(
-                f"{call}: output_padding={e} must be smaller than stride {s} or dilation {d} "
-                f"of its axis: at most {max(s, d) - 1}"
-            )
+    extra = _output_padding(call, output_padding, stride, dilation)
     result, pairs = _transposed_sizes(call, padding, size, kernel, stride, dilation, extra)
     return ConvSpec(
         "grad_input", batch, group_out * groups, channels, result, kernel, size, stride, pairs,
@@ -164,6 +158,17 @@ def _bias(call: str, shape: Sequence[int] | None, channels: int) -> None:
             f"{call}: bias must have shape ({channels},), one value per output channel, "
             f"got {tuple(shape)}"
         )
+
+
+def _output_padding(call: str, value: Any, stride: Sizes, dilation: Sizes) -> Sizes:
+    extra = integers(value, len(stride), f"{call}: output_padding", minimum=0)
+    for e, s, d in zip(extra, stride, dilation, strict=True):
+        if e not in legal_output_paddings(s, d):
+            raise ArgumentError(
+                f"{call}: output_padding={e} must be smaller than stride {s} or dilation {d} "
+                f"of its axis: at most {max(s, d) - 1}"
+            )
+    return extra
 
 
 def _resolve(

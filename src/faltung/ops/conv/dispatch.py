@@ -90,8 +90,7 @@ def _call(
     bias: Tensor | None,
     arguments: tuple[Any, ...],
 ) -> Tensor:
-    if isinstance(input, Tensor) and torch.is_autocast_enabled(input.device.type):
-        input, weight, bias = under_autocast(input, weight, bias)  # type: ignore[assignment]
+    input, weight, bias = under_autocast(input, weight, bias)  # type: ignore[assignment]
     plan = _lookup(kind, dims, input, weight, bias, arguments)
     if input.dim() == dims + 1:
         return _run(plan, input.unsqueeze(0), weight, bias, arguments[-1]).squeeze(0)

@@ -18,6 +18,7 @@ from torch import Tensor
 from .scene import Picture, Scale
 
 SIGNED, MAGNITUDE = "RdBu_r", "inferno"
+MARK = "#d55e00"  # what is drawn over a photograph: Okabe and Ito's vermilion
 
 
 def photograph(image: Tensor, caption: str, alt: str, share: float = 1.0) -> Picture:

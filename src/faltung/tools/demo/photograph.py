@@ -18,6 +18,7 @@ from torch import Tensor
 NAME = "grace_hopper.jpg"
 
 LEVELS = 7  # whole numbers −3 … 3: sums of a million products stay exact in float32
+REACH = 0.4  # part of the photograph that a window spreads over, so that small ones vary too
 
 
 def load(rows: int, columns: int) -> Tensor:
@@ -38,19 +39,24 @@ class PhotographSource:
     """Operands of any shape, cut from a photograph.
 
     A shape whose last two sizes fit into the photograph becomes windows of it, each from another
-    place and colour; any other shape reads the pixels row after row and starts again at the end.
+    place and colour, a small one with gaps between its pixels; any other shape reads the pixels
+    row after row and starts again at the end.
     """
 
     photograph: Tensor
     _places: torch.Generator = field(init=False)
+    _edges: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self._places = torch.Generator().manual_seed(1953)
+        pixels = self.photograph.flatten().double().sort().values
+        between = torch.arange(1, LEVELS) * pixels.numel() // LEVELS
+        self._edges = pixels[between]
 
     def whole(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Small whole numbers −3 … 3: the pixels in seven steps of brightness."""
-        pixels = self._cut(tuple(shape))
-        return (pixels * LEVELS).floor().clamp(0, LEVELS - 1).sub(LEVELS // 2).to(dtype)
+        """Small whole numbers −3 … 3: seven steps of brightness with equally many pixels each."""
+        levels = torch.bucketize(self._cut(tuple(shape)).double(), self._edges)
+        return (levels - LEVELS // 2).to(dtype)
 
     def real(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Pixels less the photograph's mean, in units of its standard deviation."""
@@ -69,11 +75,15 @@ class PhotographSource:
     def _windows(self, shape: tuple[int, ...]) -> Tensor:
         *leading, height, width = shape
         rows, columns = self.photograph.shape[-2:]
+        row_step = max(1, int(rows * REACH) // height)
+        column_step = max(1, int(columns * REACH) // width)
+        tall, wide = (height - 1) * row_step + 1, (width - 1) * column_step + 1
         cut = torch.empty(math.prod(leading), height, width)
         for window in cut:
-            top, left = self._below(rows - height + 1), self._below(columns - width + 1)
+            top, left = self._below(rows - tall + 1), self._below(columns - wide + 1)
             colour = self.photograph[0, self._below(self.photograph.shape[1])]
-            window.copy_(colour[top : top + height, left : left + width])
+            spread = colour[top : top + tall : row_step, left : left + wide : column_step]
+            window.copy_(spread)
         return cut.reshape(shape)
 
     def _below(self, end: int) -> int:

@@ -78,6 +78,9 @@ def _is_plain(spec: ConvSpec) -> bool:
     """Whether PyTorch's own arguments can say this spec."""
     symmetric = all(low == high for low, high in spec.padding)
     filled = spec.padding_mode == "zeros" or not any(low for low, _ in spec.padding)
+    if spec.task == "grad_input":
+        legal = zip(_unread_at_end(spec), spec.stride, spec.dilation, strict=True)
+        return symmetric and filled and all(0 <= e < max(s, d) for e, s, d in legal)
     return symmetric and filled and spec.output_size == spec.full_output_size
 
 
@@ -101,15 +104,20 @@ def _grad_input(spec: ConvSpec) -> Run:
     stride, dilation, groups, activation = spec.stride, spec.dilation, spec.groups, spec.activation
     per_channel = (-1,) + (1,) * spec.dims
 
-    def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-        inner = bias if plain else None
-        gx = transpose(gy, w, inner, stride, padding, extra, groups, dilation)
-        if not plain:
-            gx = pad_adjoint(gx, axes).contiguous()
-            gx = gx if bias is None else gx + bias.view(per_channel)
+    def run_plain(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        gx = transpose(gy, w, bias, stride, padding, extra, groups, dilation)
         return activate(activation, gx)
 
-    return run
+    def run_around(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        # what folds back from the padding and the bias are added in float32, and rounded once
+        dtype = torch.promote_types(gy.dtype, torch.float32) if gy.is_floating_point() else gy.dtype
+        gx = transpose(gy.to(dtype), w.to(dtype), None, stride, padding, extra, groups, dilation)
+        gx = pad_adjoint(gx, axes)
+        if bias is not None:
+            gx = gx + bias.to(dtype).view(per_channel)
+        return activate(activation, gx).to(gy.dtype).contiguous()
+
+    return run_plain if plain else run_around
 
 
 def _grad_weight(spec: ConvSpec) -> Run:

@@ -1,0 +1,99 @@
+"""`deform_conv2d` as users call it, with torchvision's names and order of arguments.
+
+    y[n, o, q] = b[o] + Σ_{c, t} w[o, c, t] · m[n, f, t, q] · x̂[n, c, p]
+             p = q·s − low + t·d + δ[n, f, t, q]
+
+Use it where objects change shape or scale across an image: a second, ordinary convolution looks at
+the image and says, per output, where each tap of this one should look.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import planning, settings
+from ..operands import checked
+from .arguments import deform_spec
+
+
+def deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = (1, 1),
+    padding: Any = (0, 0),
+    dilation: Any = (1, 1),
+    mask: Tensor | None = None,
+    *,
+    activation: str | None = None,
+    algorithm: str | None = None,
+) -> Tensor:
+    """Convolution whose taps are moved by offsets: (N, C, H, W) -> (N, O, OH, OW), or without N.
+
+    `weight` is (O, C/groups, KH, KW). `offset` (N, 2·F·KH·KW, OH, OW) holds (dy, dx) in pixels for
+    each tap, row-major, once per offset group; the F groups divide the channels. `mask`
+    (N, F·KH·KW, OH, OW) multiplies each sample (version 2). Groups and offset groups follow from
+    the shapes. Padding is an integer, one entry per axis (an integer or a (low, high) pair),
+    `"valid"`, `"same"` or `"same_lower"`.
+
+    A sample between pixels is bilinear; past the border it fades to zero within one pixel. A NaN
+    among the offsets makes the outputs that use it NaN, an infinite offset samples zero.
+
+    Equivalent to `torchvision.ops.deform_conv2d(input, offset, weight, bias, stride, padding,
+    dilation, mask)`; differentiable any number of times in every tensor.
+
+    Raises `ArgumentError` or `ArgumentTypeError` for arguments that do not fit together. Sources:
+    Dai et al., arXiv 1703.06211, section 2.1; Zhu et al., arXiv 1811.11168, section 3.2.
+
+    >>> import torch
+    >>> x = torch.tensor([[[[0.0, 8.0], [4.0, 2.0]]]])
+    >>> half_a_pixel_right = torch.tensor([0.0, 0.5]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
+    >>> deform_conv2d(x, half_a_pixel_right, torch.ones(1, 1, 1, 1))
+    tensor([[[[4., 4.],
+              [3., 1.]]]])
+    """
+    if _autocasts(input):  # in float32, as in torchvision, because offsets are positions
+        with torch.autocast(input.device.type, enabled=False):
+            return deform_conv2d(
+                _widened(input), _widened(offset), _widened(weight), _widened(bias),
+                stride, padding, dilation, _widened(mask),
+                activation=activation, algorithm=algorithm,
+            ).to(input.dtype)  # fmt: skip
+    operands = {"input": input, "offset": offset, "weight": weight, "bias": bias, "mask": mask}
+    dtype, device = checked("deform_conv2d", operands)
+    spec = deform_spec(
+        input.shape, offset.shape, weight.shape,
+        None if bias is None else bias.shape, None if mask is None else mask.shape,
+        stride=stride, padding=padding, dilation=dilation, activation=activation,
+        dtype=dtype, device=device,
+    )  # fmt: skip
+    plan = planning.plan(spec, "deform", _settings(algorithm))
+    y: Tensor = plan(
+        input.reshape(spec.x_shape), offset.reshape(spec.offset_shape), weight, bias,
+        None if mask is None else mask.reshape(spec.mask_shape),
+    )  # fmt: skip
+    return y if input.dim() == 4 else y.squeeze(0)
+
+
+def _autocasts(input: Any) -> bool:
+    """Whether `torch.autocast` is on where the input lies."""
+    if not isinstance(input, Tensor):
+        return False
+    device = input.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _widened(tensor: Any) -> Any:
+    """A half-precision tensor in float32; anything else as it is."""
+    halves = (torch.float16, torch.bfloat16)
+    return tensor.float() if isinstance(tensor, Tensor) and tensor.dtype in halves else tensor
+
+
+def _settings(algorithm: str | None) -> settings.Settings:
+    """The settings in force, with the algorithm that the call names."""
+    if algorithm is None:
+        return settings.current()
+    with settings.using(algorithm=algorithm) as named:
+        return named

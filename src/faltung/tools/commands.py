@@ -1,0 +1,173 @@
+"""The commands of `faltung`: what each takes; the work is in the file that each names."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__, planning
+from ..errors import ArgumentError
+from ..ops.conv.spec import ConvSpec
+from ..settings import using
+from . import counts, doctor, field, options, sizes
+from .options import LayerOptions
+from .printing import show, show_json
+from .problems import read_problem
+
+app = typer.Typer(
+    help="Every convolution for PyTorch, by hand and at full speed.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Input = Annotated[str, typer.Option("--input", "-i", help="Input size: 80, or 56x48 per axis.")]
+Kernel = Annotated[str, typer.Option("--kernel", "-k", help="Kernel size.")]
+Stride = Annotated[str, typer.Option("--stride", "-s", help="Stride.")]
+Padding = Annotated[
+    str,
+    typer.Option(
+        "--padding", "-p", help="1, 1x2 per axis, 1+2 low+high, same, same_lower, valid, causal."
+    ),
+]
+Dilation = Annotated[str, typer.Option("--dilation", "-d", help="Dilation.")]
+Transposed = Annotated[bool, typer.Option("--transposed", help="Transposed convolution.")]
+OutputPadding = Annotated[str, typer.Option("--output-padding", help="With --transposed.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Problem = Annotated[
+    list[str] | None,
+    typer.Argument(help="A spelled problem: forward n1 c64 o64 i56x56 k3x3 p1 float32 cpu."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _faltung(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        show(f"faltung {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        show(context.get_help())
+
+
+@app.command("size")
+def _size(
+    input: Input,
+    kernel: Kernel,
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    transposed: Transposed = False,
+    output_padding: OutputPadding = "0",
+    as_json: Json = False,
+) -> None:
+    """Output size, with the formula filled in and what the floor throws away."""
+    layer = LayerOptions(input, kernel, stride, padding, dilation, output_padding, transposed)
+    spec = options.layer_spec(layer)
+    extra = options.sizes(output_padding, "--output-padding")
+    if as_json:
+        show_json(sizes.facts(spec, extra))
+    else:
+        show(sizes.text(spec, extra))
+
+
+@app.command("count")
+def _count(
+    problem: Problem = None,
+    input: Annotated[str | None, typer.Option("--input", "-i", help="Input size.")] = None,
+    kernel: Annotated[str | None, typer.Option("--kernel", "-k", help="Kernel size.")] = None,
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    transposed: Transposed = False,
+    output_padding: OutputPadding = "0",
+    channels: Annotated[int, typer.Option("--channels", "-c", help="Input channels.")] = 1,
+    out_channels: Annotated[int | None, typer.Option("--out-channels", "-o")] = None,
+    groups: Annotated[int, typer.Option("--groups", "-g")] = 1,
+    batch: Annotated[int, typer.Option("--batch", "-n")] = 1,
+    bias: Annotated[bool, typer.Option("--bias", help="One bias per output channel.")] = False,
+    dtype: Annotated[str, typer.Option("--dtype")] = "float32",
+    as_json: Json = False,
+) -> None:
+    """Parameters, multiply-adds and memory of a layer, beside its cheaper relatives."""
+    if problem:
+        spec = ConvSpec.parse(" ".join(problem))
+    elif input is None or kernel is None:
+        raise ArgumentError("count needs --input and --kernel, or a spelled problem")
+    else:
+        outputs = channels if out_channels is None else out_channels
+        spec = options.layer_spec(
+            LayerOptions(
+                input, kernel, stride, padding, dilation, output_padding, transposed, channels,
+                outputs, groups, batch, bias, dtype,
+            )
+        )  # fmt: skip
+    if as_json:
+        show_json(counts.facts(spec))
+    else:
+        show(counts.report(spec))
+
+
+@app.command("field")
+def _field(
+    layers: Annotated[list[str], typer.Argument(help="First layer first: k7s2p3 k3s2p1 Tk4s2p1.")],
+    as_json: Json = False,
+) -> None:
+    """Receptive field of a stack of layers: k kernel, s stride, p padding, d dilation."""
+    if as_json:
+        show_json(field.facts(layers))
+    else:
+        show(field.table(layers))
+
+
+@app.command("plan")
+def _plan(
+    problem: Annotated[list[str], typer.Argument(help="A spelled problem.")],
+    family: Annotated[str | None, typer.Option(help="conv, deform or unfold.")] = None,
+    algorithm: Annotated[str | None, typer.Option(help="Force this algorithm.")] = None,
+    accuracy: Annotated[str, typer.Option(help="exact, default or fast.")] = "default",
+) -> None:
+    """Which algorithm does a problem, what else could, and why the rest cannot."""
+    spec, family = read_problem(problem, family)
+    with using(algorithm=algorithm, accuracy=accuracy) as settings:
+        show(str(planning.plan(spec, family, settings)))
+
+
+@app.command("doctor")
+def _doctor(as_json: Json = False) -> None:
+    """What machine and software this is, and whether a convolution equals its definition."""
+    found = doctor.examine()
+    if as_json:
+        show_json(doctor.facts(found))
+    else:
+        show(doctor.report(found))
+    raise typer.Exit(0 if found.healthy else 1)
+
+
+@app.command("verify")
+def _verify(
+    only: Annotated[str | None, typer.Option(help="Only systems whose name contains this.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every operator, by hand and by every algorithm, against its definition."""
+    from . import verify  # noqa: PLC0415  (the one command that loads every operator)
+
+    raise typer.Exit(verify.run(only, as_json=as_json))
+
+
+@app.command("demo")
+def _demo(
+    output: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("faltung-demo"),
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report.")] = False,
+) -> None:
+    """Run every operator on a photograph and write an illustrated report."""
+    from . import demo  # noqa: PLC0415  (draws, so it needs more than the other commands)
+
+    raise typer.Exit(demo.run(output, open_report=open_report))
+
+
+@app.command("version")
+def _version() -> None:
+    """Print the version."""
+    show(f"faltung {__version__}")

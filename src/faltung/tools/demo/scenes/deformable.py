@@ -1,0 +1,131 @@
+"""Deformable convolution: every tap has its own place, here bent by a lens and a swirl."""
+
+from collections.abc import Callable
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from ..agreement import agrees
+from ..filters import gauss
+from ..paint import MARK, overlay, photograph
+from ..scene import Claim, Picture, Scene, strip
+from ..stage import Stage
+
+Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+TAPS = [(i, j) for i in range(3) for j in range(3)]
+
+
+def scene(stage: Stage) -> Scene:
+    """A 3×3 convolution whose taps are moved by an offset field."""
+    soft = gauss(3, 0.6)[None, None].repeat(3, 1, 1, 1)
+    lens, swirl = _offsets(stage, _lens), _offsets(stage, _swirl)
+    names = {"soft": soft, "lens": lens, "swirl": swirl}
+    through_lens = stage.run("deform_conv2d(photo, lens, soft, padding=1)", names)
+    swirled = stage.run("deform_conv2d(photo, swirl, soft, padding=1)", names)
+    return Scene(
+        name="deformable",
+        title="Deformable: every tap has its own place",
+        rows="17",
+        text="Besides the weight there is an offset (dy, dx) for each tap at each output, learned "
+        "in a network, given here by a lens and by a swirl. A tap reads the photograph between "
+        "its pixels, where its offset points. The dots are where the nine taps of some outputs "
+        "look: on a straight grid without offsets, bent with them.",
+        strips=(
+            strip(
+                _points(stage, None, "no offsets: straight"),
+                _points(stage, lens, "taps bent by a lens"),
+                _points(stage, swirl, "taps bent by a swirl"),
+            ),
+            strip(
+                photograph(stage.photo[0], "the photograph", "The portrait of Grace Hopper."),
+                photograph(through_lens.result[0], "through the lens", "Her face, magnified."),
+                photograph(swirled.result[0], "through the swirl", "Her face, twisted."),
+            ),
+        ),
+        lines=(through_lens, swirled),
+        claims=(_no_offset(stage, soft), _whole_shift(stage, soft)),
+    )
+
+
+def _lens(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Inside the unit circle, look closer to the centre: magnifies about twice."""
+    pull = 0.55 * (1 - (x**2 + y**2)).clamp_min(0)
+    return -y * pull, -x * pull
+
+
+def _swirl(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn by up to 2 radians at the centre, fading to nothing at the unit circle."""
+    angle = 2.0 * (1 - (x**2 + y**2).sqrt()).clamp_min(0) ** 2
+    cos, sin = angle.cos(), angle.sin()
+    return x * sin + y * cos - y, x * cos - y * sin - x
+
+
+def _offsets(stage: Stage, field: Field) -> Tensor:
+    """Offsets [1, 18, H, W] that move each tap as the field moves the place it stands on."""
+    height, width = stage.photo.shape[-2:]
+    centre, radius = (0.345 * height, 0.51 * width), 0.30 * height
+    offset = torch.empty(1, 2 * len(TAPS), height, width)
+    for t, (i, j) in enumerate(TAPS):
+        y = (torch.arange(height)[:, None] + i - 1 - centre[0]) / radius
+        x = (torch.arange(width)[None, :] + j - 1 - centre[1]) / radius
+        dy, dx = field(*torch.broadcast_tensors(y, x))
+        offset[0, 2 * t], offset[0, 2 * t + 1] = dy * radius, dx * radius
+    return offset
+
+
+def _points(stage: Stage, offset: Tensor | None, caption: str) -> Picture:
+    """The photograph with the places that some outputs' taps read."""
+    height, width = stage.photo.shape[-2:]
+    step = max(6, round(18 * stage.scale))
+    spread = step / 4  # taps are drawn further apart than the one pixel they are, to be seen
+
+    def draw(axes: Axes) -> None:
+        for q in range(step // 2, height, step):
+            for r in range(step // 2, width, step):
+                where = [_reads(offset, q, r, t, spread) for t in range(len(TAPS))]
+                ys, xs = zip(*where, strict=True)
+                axes.plot(xs, ys, ".", color="white", markersize=4.2)
+                axes.plot(xs, ys, ".", color=MARK, markersize=2.6)
+
+    return overlay(stage.photo[0], draw, caption, f"Sampling points on the portrait: {caption}.")
+
+
+def _reads(
+    offset: Tensor | None, q: int, r: int, t: int, spread: float
+) -> tuple[float, float]:
+    i, j = TAPS[t]
+    y, x = q + (i - 1) * spread, r + (j - 1) * spread
+    if offset is None:
+        return y, x
+    height, width = offset.shape[-2:]
+    # the offset of the pixel that the drawn tap stands on
+    row, column = min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)
+    return y + float(offset[0, 8, row, column]), x + float(offset[0, 9, row, column])
+
+
+def _no_offset(stage: Stage, soft: Tensor) -> Claim:
+    none = torch.zeros(1, 18, *stage.photo.shape[2:])
+    y = stage.run("deform_conv2d(photo, none, soft, padding=1)", {"none": none, "soft": soft})
+    return agrees(
+        "Without offsets it is the ordinary convolution", y.result, _plain, (stage.photo, soft)
+    )
+
+
+def _whole_shift(stage: Stage, soft: Tensor) -> Claim:
+    """All taps moved by (2, −3) pixels: the convolution of the moved photograph."""
+    shift = torch.zeros(1, 18, *stage.photo.shape[2:])
+    shift[:, 0::2], shift[:, 1::2] = 2, -3
+    y = stage.run("deform_conv2d(photo, shift, soft, padding=1)", {"shift": shift, "soft": soft})
+    return agrees(
+        "All offsets (2, −3): the same result, moved by two rows and three columns",
+        y.result[..., 2:-4, 5:-2],
+        lambda x, w: _plain(x, w)[..., 4:-2, 2:-5],
+        (stage.photo, soft),
+    )
+
+
+def _plain(x: Tensor, w: Tensor) -> Tensor:
+    return conv2d(x, w, padding=1, groups=3)

@@ -1,0 +1,49 @@
+"""What every test shares: one thread, fixed seeds, and uninitialised memory that shows itself."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # workers share two cores; more threads only get in each other's way
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _unwritten_memory_is_nan() -> Iterator[None]:
+    """`torch.empty` comes filled with NaN, so a result that was not written everywhere fails."""
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def whole() -> Callable[..., Tensor]:
+    """Tensors of small whole numbers: their sums are exact in every dtype, in any order."""
+
+    def make(*shape: int, dtype: torch.dtype = torch.float64, most: int = 4) -> Tensor:
+        return torch.randint(-most, most + 1, shape).to(dtype)
+
+    return make
+
+
+@pytest.fixture
+def between_nans() -> Callable[[Tensor], Tensor]:
+    """A copy of a tensor with NaN before and after it in memory: a stray read shows."""
+
+    def embed(tensor: Tensor, band: int = 67) -> Tensor:
+        storage = torch.full((tensor.numel() + 2 * band,), float("nan"), dtype=tensor.dtype)
+        storage[band : band + tensor.numel()] = tensor.reshape(-1)
+        return storage[band : band + tensor.numel()].view(tensor.shape)
+
+    return embed
