@@ -33,7 +33,11 @@ SPELLING = Spelling(
 def test_reads_what_each_word_means(text: str, fields: dict[str, object]) -> None:
     read = SPELLING.read(text)
     assert {name: read[name] for name in fields} == fields
-    assert (read["task"], *text.split()[-2:]) == (text.split()[0], read["dtype"], read["device"])
+    assert (read["task"], *text.split()[-2:]) == (
+        text.split(maxsplit=1)[0],
+        read["dtype"],
+        read["device"],
+    )
 
 
 class Spec:

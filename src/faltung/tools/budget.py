@@ -24,7 +24,11 @@ _WIDE = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # where s
 
 
 class WrongResultError(AssertionError):
-    """A result that is not what it should be; the text says what differs."""
+    """A result that is not what it should be; the text says what differs, `error` by how much."""
+
+    def __init__(self, message: str, error: float = float("inf")) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +102,8 @@ def assert_within(y: Tensor, budget: Budget) -> None:
     if not error <= 1:
         raise WrongResultError(
             f"error of {error:.3g} budgets ({budget.limit:.3g} each); "
-            + where_they_differ(y, budget.y64)
+            + where_they_differ(y, budget.y64),
+            error,
         )
 
 

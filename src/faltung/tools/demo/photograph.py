@@ -68,7 +68,7 @@ class PhotographSource:
         if len(shape) >= 2 and 1 <= shape[-2] <= rows and 1 <= shape[-1] <= columns:
             return self._windows(shape)
         pixels = self.photograph.reshape(-1)
-        first = self._below(pixels.numel())
+        first = self._below(pixels.numel(), 1)
         index = (torch.arange(math.prod(shape)) + first) % pixels.numel()
         return pixels[index].reshape(shape)
 
@@ -78,13 +78,14 @@ class PhotographSource:
         row_step = max(1, int(rows * REACH) // height)
         column_step = max(1, int(columns * REACH) // width)
         tall, wide = (height - 1) * row_step + 1, (width - 1) * column_step + 1
-        cut = torch.empty(math.prod(leading), height, width)
-        for window in cut:
-            top, left = self._below(rows - tall + 1), self._below(columns - wide + 1)
-            colour = self.photograph[0, self._below(self.photograph.shape[1])]
-            spread = colour[top : top + tall : row_step, left : left + wide : column_step]
-            window.copy_(spread)
-        return cut.reshape(shape)
+        count = math.prod(leading)
+        top = self._below(rows - tall + 1, count)[:, None, None]
+        left = self._below(columns - wide + 1, count)[:, None, None]
+        colour = self._below(self.photograph.shape[1], count)[:, None, None]
+        row = top + torch.arange(height)[:, None] * row_step
+        column = left + torch.arange(width) * column_step
+        return self.photograph[0, colour, row, column].reshape(shape)
 
-    def _below(self, end: int) -> int:
-        return int(torch.randint(end, (), generator=self._places))
+    def _below(self, end: int, count: int) -> Tensor:
+        """`count` places from 0 to `end` − 1."""
+        return torch.randint(end, (count,), generator=self._places)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faltung.ops.conv.spec import ConvSpec
+
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 F_PAD_MODES = {"zeros": "constant"}
@@ -24,7 +26,7 @@ def whole_numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64
 
 
 def gappy(x: Tensor) -> Tensor:
-    """The same numbers as a view that is not contiguous and does not start at its storage's start."""
+    """The same numbers in a view with gaps and an offset; the gaps hold NaN."""
     wide = torch.full((*x.shape[:-1], 2 * x.shape[-1] + 1), float("nan"), dtype=x.dtype)
     view = wide[..., 1::2]
     view.copy_(x)
@@ -97,66 +99,163 @@ class Transposed(Problem):
         return y[(..., *kept)] if self.cut else y
 
 
-PROBLEMS = [
-    Problem("row 1: 4×4, K=3", (1, 1, 4, 4), (1, 1, 3, 3)),
-    Problem("row 2: 5×5, K=3, s=2, p=1", (1, 1, 5, 5), (1, 1, 3, 3), {"stride": 2, "padding": 1}, bias=True),
-    Problem("row 4: batch and channels", (2, 2, 5, 5), (3, 2, 3, 3), {"stride": 2, "padding": 1}, bias=True),
-    Problem("row 12: everything", (2, 2, 5, 5), (4, 1, 3, 3), {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}, bias=True),
-    Problem("rectangles", (2, 3, 5, 8), (2, 3, 2, 3), {"stride": (1, 2), "padding": (0, 2), "dilation": (2, 1)}),
-    Problem("tall rectangles", (1, 2, 9, 4), (2, 2, 3, 1), {"stride": (3, 1), "padding": (2, 0), "dilation": (1, 3)}),
-    Problem("stride larger than the kernel", (1, 2, 7, 8), (3, 2, 2, 1), {"stride": (3, 4)}),
-    Problem("kernel larger than the picture", (1, 1, 2, 3), (2, 1, 5, 4), {"padding": (2, 3)}),
-    Problem("unequal padding", (1, 2, 4, 5), (2, 2, 3, 3), {"padding": ((2, 0), (1, 3))}, pairs=((2, 0), (1, 3)), bias=True),
-    Problem("one number everywhere", (1, 1, 1, 1), (1, 1, 1, 1)),
-    Problem("groups with more outputs", (2, 4, 4, 3), (6, 2, 2, 2), {"groups": 2}, bias=True),
-    Problem("depthwise", (1, 3, 5, 4), (6, 1, 3, 2), {"groups": 3, "padding": 1}),
-    Problem("unbatched", (2, 5, 4), (3, 2, 3, 2), {"padding": 1}, bias=True),
-    Problem("empty batch", (0, 2, 5, 4), (3, 2, 3, 2), bias=True),
-    Problem("views", (2, 2, 5, 6), (4, 1, 3, 2), {"groups": 2, "stride": 2, "padding": 1}, bias=True, views=True),
-    Problem("words: valid", (1, 2, 5, 6), (2, 2, 3, 2), {"padding": "valid"}, pairs=((0, 0), (0, 0))),
-    Problem("words: same", (1, 2, 5, 6), (2, 2, 3, 2), {"padding": "same"}, pairs=((1, 1), (0, 1))),
-    Problem("words: same_lower", (1, 2, 5, 6), (2, 2, 3, 2), {"padding": "same_lower"}, pairs=((1, 1), (1, 0))),
-    Problem("words: same with stride", (1, 1, 6, 5), (1, 1, 3, 3), {"padding": "same", "stride": 2}, pairs=((0, 1), (1, 1))),
-    Problem("1-D", (2, 3, 9), (4, 3, 4), {"stride": 2, "padding": 2}, bias=True),
-    Problem("1-D groups and dilation", (2, 4, 11), (4, 2, 3), {"dilation": 3, "groups": 2, "padding": 1}),
-    Problem("1-D unbatched", (3, 9), (2, 3, 4)),
-    Problem("1-D causal", (1, 2, 6), (3, 2, 3), {"padding": "causal", "dilation": 2}, pairs=((4, 0),)),
-    Problem("3-D", (2, 2, 3, 4, 5), (2, 2, 2, 3, 2), {"stride": (1, 2, 1), "padding": (1, 0, 1)}, bias=True),
-    Problem("3-D groups and dilation", (1, 4, 4, 3, 5), (2, 2, 2, 1, 3), {"groups": 2, "dilation": (3, 1, 2), "padding": 1}),
-    Problem("3-D unbatched", (1, 2, 3, 3), (2, 1, 1, 2, 2), {"padding": ((1, 0), (0, 0), (0, 2))}, pairs=((1, 0), (0, 0), (0, 2))),
-]  # fmt: skip
+SPELLED = """
+n1 c1 o1 i4x4 k3x3
+n1 c1 o1 i5x5 k3x3 s2 p1 bias
+n2 c2 o3 i5x5 k3x3 s2 p1 bias
+n2 c2 o4 i5x5 k3x3 s2 p1 d2 g2 bias
+n2 c3 o2 i5x8 k2x3 s1x2 p0x2 d2x1
+n1 c2 o2 i9x4 k3x1 s3x1 p2x0 d1x3
+n1 c2 o3 i7x8 k2x1 s3x4
+n1 c1 o2 i2x3 k5x4 p2x3
+n1 c2 o2 i4x5 k3x3 p2+0x1+3 bias
+n1 c1 o1 i1x1 k1x1
+n2 c4 o6 i4x3 k2x2 g2 bias
+n1 c3 o6 i5x4 k3x2 p1 g3
+n0 c2 o3 i5x4 k3x2 bias
+n2 c3 o4 i9 k4 s2 p2 bias
+n2 c4 o4 i11 k3 p1 d3 g2
+n1 c1 o1 i7 k2 s5
+n2 c2 o2 i3x4x5 k2x3x2 s1x2x1 p1x0x1 bias
+n1 c4 o2 i4x3x5 k2x1x3 p1 d3x1x2 g2
+"""
 
-MODES = [
-    Problem("reflect", (2, 2, 4, 5), (3, 2, 3, 3), {"padding": (3, 2), "padding_mode": "reflect"}, bias=True),
-    Problem("replicate", (1, 2, 2, 3), (2, 2, 4, 2), {"padding": ((4, 1), (0, 2)), "padding_mode": "replicate"}, pairs=((4, 1), (0, 2))),
-    Problem("circular", (1, 4, 3, 4), (2, 2, 3, 2), {"padding": (3, 1), "groups": 2, "padding_mode": "circular"}),
-    Problem("circular with stride and dilation", (1, 1, 5, 4), (1, 1, 2, 3), {"padding": 2, "stride": (3, 1), "dilation": (2, 1), "padding_mode": "circular"}),
-    Problem("reflect same", (1, 1, 4, 4), (1, 1, 4, 3), {"padding": "same", "padding_mode": "reflect"}, pairs=((1, 2), (1, 1))),
-    Problem("1-D reflect", (2, 5), (1, 2, 3), {"padding": 4, "padding_mode": "reflect"}),
-    Problem("3-D circular", (1, 1, 2, 3, 2), (1, 1, 2, 3, 2), {"padding": (1, 2, 1), "padding_mode": "circular"}),
-]  # fmt: skip
+SPELLED_MODES = """
+n2 c2 o3 i4x5 k3x3 p3x2 reflect bias
+n1 c2 o2 i2x3 k4x2 p4+1x0+2 replicate
+n1 c4 o2 i3x4 k3x2 p3x1 g2 circular
+n1 c1 o1 i5x4 k2x3 s3x1 p2 d2x1 circular
+n1 c2 o1 i5 k3 p4 reflect
+n1 c1 o1 i2x3x2 k2x3x2 p1x2x1 circular
+"""
+
+FORMS = [  # what a spelling cannot say: padding words, unbatched input, views
+    Problem("unbatched", (2, 5, 4), (3, 2, 3, 2), {"padding": 1}, bias=True),
+    Problem("unbatched 1-D", (3, 9), (2, 3, 4)),
+    Problem("unbatched 3-D", (1, 2, 3, 3), (2, 1, 1, 2, 2), {"padding": (0, 1, 0)}),
+    Problem("views", (2, 4, 5, 6), (4, 2, 3, 2), {"groups": 2, "stride": 2}, bias=True, views=True),
+    Problem("views without groups", (2, 2, 5, 6), (4, 2, 3, 2), {"padding": 1}, views=True),
+    Problem("valid", (1, 2, 5, 6), (2, 2, 3, 2), {"padding": "valid"}, ((0, 0), (0, 0))),
+    Problem("same", (1, 2, 5, 6), (2, 2, 3, 2), {"padding": "same"}, ((1, 1), (0, 1))),
+    Problem("same_lower", (1, 2, 5, 6), (2, 2, 3, 2), {"padding": "same_lower"}, ((1, 1), (1, 0))),
+    Problem(
+        "same, stride 2",
+        (1, 6, 5),
+        (1, 1, 3, 3),
+        {"padding": "same", "stride": 2},
+        ((0, 1), (1, 1)),
+    ),
+    Problem("causal", (1, 2, 6), (3, 2, 3), {"padding": "causal", "dilation": 2}, ((4, 0),)),
+    Problem(
+        "same, reflect",
+        (1, 4, 4),
+        (1, 1, 4, 3),
+        {"padding": "same", "padding_mode": "reflect"},
+        ((1, 2), (1, 1)),
+    ),
+]
+
+
+def spelled(lines: str) -> list[Problem]:
+    """Problems by their spelling, their arguments as short as PyTorch takes them."""
+    return [
+        _from_spec(line, ConvSpec.parse(f"forward {line} float64 cpu"))
+        for line in lines.strip().splitlines()
+    ]
+
+
+def _from_spec(name: str, spec: ConvSpec) -> Problem:
+    def short(values: tuple[Any, ...]) -> Any:
+        return values[0] if len(set(values)) == 1 and not isinstance(values[0], tuple) else values
+
+    ends = [low if low == high else (low, high) for low, high in spec.padding]
+    given = {
+        "stride": short(spec.stride), "padding": short(tuple(ends)),
+        "dilation": short(spec.dilation), "groups": spec.groups, "padding_mode": spec.padding_mode,
+    }  # fmt: skip
+    default = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"}
+    arguments = {word: value for word, value in given.items() if value != default[word]}
+    return Problem(name, spec.x_shape, spec.w_shape, arguments, spec.padding, spec.bias)
+
+
+ZERO_PADDING = spelled(SPELLED) + [p for p in FORMS if "padding_mode" not in p.arguments]
+MODES = spelled(SPELLED_MODES) + [p for p in FORMS if "padding_mode" in p.arguments]
 
 TRANSPOSED = [
     Transposed("row 7: 2×2 to 4×4", (1, 1, 2, 2), (1, 1, 3, 3)),
-    Transposed("stride and padding", (2, 3, 3, 4), (3, 2, 3, 2), {"stride": (2, 3), "padding": (1, 0)}, bias=True),
-    Transposed("output padding", (1, 2, 3, 2), (2, 3, 2, 3), {"stride": (2, 3), "output_padding": (1, 2)}, bias=True),
-    Transposed("output padding beyond the stride", (1, 2, 3, 3), (2, 1, 2, 3), {"stride": (1, 2), "dilation": (3, 4), "output_padding": (2, 3)}, bias=True),
+    Transposed(
+        "stride and padding",
+        (2, 3, 3, 4),
+        (3, 2, 3, 2),
+        {"stride": (2, 3), "padding": (1, 0)},
+        bias=True,
+    ),
+    Transposed(
+        "output padding",
+        (1, 2, 3, 2),
+        (2, 3, 2, 3),
+        {"stride": (2, 3), "output_padding": (1, 2)},
+        bias=True,
+    ),
+    Transposed(
+        "output padding beyond the stride",
+        (1, 2, 3, 3),
+        (2, 1, 2, 3),
+        {"stride": (1, 2), "dilation": (3, 4), "output_padding": (2, 3)},
+        bias=True,
+    ),
     Transposed("padding larger than the span", (1, 1, 7, 6), (1, 2, 2, 1), {"padding": (3, 2)}),
-    Transposed("padding larger than the span, strides", (1, 2, 5, 5), (2, 1, 3, 2), {"stride": 2, "padding": (4, 3), "output_padding": 1}),
-    Transposed("dilation", (2, 1, 3, 4), (1, 2, 3, 2), {"dilation": (2, 3), "stride": 2, "padding": (1, 2)}),
-    Transposed("groups", (1, 4, 3, 2), (4, 3, 2, 2), {"groups": 2, "stride": 2, "padding": 1, "output_padding": 1}, bias=True),
+    Transposed(
+        "padding larger than the span, strides",
+        (1, 2, 5, 5),
+        (2, 1, 3, 2),
+        {"stride": 2, "padding": (4, 3), "output_padding": 1},
+    ),
+    Transposed(
+        "dilation", (2, 1, 3, 4), (1, 2, 3, 2), {"dilation": (2, 3), "stride": 2, "padding": (1, 2)}
+    ),
+    Transposed(
+        "groups",
+        (1, 4, 3, 2),
+        (4, 3, 2, 2),
+        {"groups": 2, "stride": 2, "padding": 1, "output_padding": 1},
+        bias=True,
+    ),
     Transposed("depthwise", (2, 3, 3, 3), (3, 1, 3, 3), {"groups": 3, "stride": 2}),
-    Transposed("stride larger than the kernel", (1, 2, 3, 2), (2, 2, 2, 1), {"stride": (4, 3)}, bias=True),
-    Transposed("unequal padding", (1, 2, 4, 3), (2, 2, 3, 3), {"stride": 2, "padding": ((2, 0), (1, 3))}, cut=((2, 0), (1, 3))),
+    Transposed(
+        "stride larger than the kernel", (1, 2, 3, 2), (2, 2, 2, 1), {"stride": (4, 3)}, bias=True
+    ),
+    Transposed(
+        "unequal padding",
+        (1, 2, 4, 3),
+        (2, 2, 3, 3),
+        {"stride": 2, "padding": ((2, 0), (1, 3))},
+        cut=((2, 0), (1, 3)),
+    ),
     Transposed("unbatched", (2, 3, 2), (2, 3, 2, 3), {"stride": 2}, bias=True),
     Transposed("empty batch", (0, 2, 3, 2), (2, 3, 2, 3), {"stride": 2}, bias=True),
-    Transposed("views", (2, 2, 3, 4), (2, 1, 3, 2), {"stride": 2, "groups": 2}, bias=True, views=True),
+    Transposed(
+        "views", (2, 2, 3, 4), (2, 1, 3, 2), {"stride": 2, "groups": 2}, bias=True, views=True
+    ),
     Transposed("1-D", (2, 3, 5), (3, 2, 4), {"stride": 2, "padding": 1}, bias=True),
-    Transposed("1-D output padding beyond the stride", (1, 2, 4), (2, 2, 3), {"dilation": 3, "output_padding": 2, "padding": 1}),
+    Transposed(
+        "1-D output padding beyond the stride",
+        (1, 2, 4),
+        (2, 2, 3),
+        {"dilation": 3, "output_padding": 2, "padding": 1},
+    ),
     Transposed("1-D unbatched", (1, 1), (1, 1, 3)),
-    Transposed("3-D", (1, 2, 2, 3, 2), (2, 2, 2, 1, 3), {"stride": (2, 3, 1), "padding": (0, 0, 1), "output_padding": (1, 2, 0)}, bias=True),
-    Transposed("3-D groups", (1, 2, 2, 2, 2), (2, 2, 2, 2, 2), {"groups": 2, "dilation": (1, 2, 1)}),
-]  # fmt: skip
+    Transposed(
+        "3-D",
+        (1, 2, 2, 3, 2),
+        (2, 2, 2, 1, 3),
+        {"stride": (2, 3, 1), "padding": (0, 0, 1), "output_padding": (1, 2, 0)},
+        bias=True,
+    ),
+    Transposed(
+        "3-D groups", (1, 2, 2, 2, 2), (2, 2, 2, 2, 2), {"groups": 2, "dilation": (1, 2, 1)}
+    ),
+]
 
 
 def without(problems: list[Problem], *names: str) -> list[Problem]:
@@ -164,31 +263,35 @@ def without(problems: list[Problem], *names: str) -> list[Problem]:
     return [p for p in problems if not set(p.arguments) & set(names)]
 
 
-@pytest.fixture(params=PROBLEMS + MODES, ids=str)
+@pytest.fixture(params=ZERO_PADDING + MODES, ids=str)
 def problem(request: pytest.FixtureRequest) -> Problem:
     """Every problem."""
     return request.param
 
 
-@pytest.fixture(params=PROBLEMS, ids=str)
+@pytest.fixture(params=ZERO_PADDING, ids=str)
 def zero_padding_problem(request: pytest.FixtureRequest) -> Problem:
     """Every problem whose padding is zeros."""
     return request.param
 
 
-@pytest.fixture(params=without(PROBLEMS, "groups"), ids=str)
+@pytest.fixture(params=without(ZERO_PADDING, "groups"), ids=str)
 def ungrouped_problem(request: pytest.FixtureRequest) -> Problem:
     """Every problem of one group whose padding is zeros."""
     return request.param
 
 
-@pytest.fixture(params=[p for p in without(PROBLEMS, "groups", "dilation") if p.dims == 2], ids=str)
+@pytest.fixture(
+    params=[p for p in without(ZERO_PADDING, "groups", "dilation") if p.dims == 2], ids=str
+)
 def plain_2d_problem(request: pytest.FixtureRequest) -> Problem:
     """Every 2-D problem of one group, dilation 1 and zeros for padding."""
     return request.param
 
 
-@pytest.fixture(params=[p for p in without(PROBLEMS, "stride", "dilation") if p.dims < 3], ids=str)
+@pytest.fixture(
+    params=[p for p in without(ZERO_PADDING, "stride", "dilation") if p.dims < 3], ids=str
+)
 def unit_stride_problem(request: pytest.FixtureRequest) -> Problem:
     """Every 1-D or 2-D problem of stride 1, dilation 1 and zeros for padding."""
     return request.param

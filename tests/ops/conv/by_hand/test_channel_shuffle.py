@@ -11,7 +11,8 @@ def test_equals_pytorch(channels, groups, size, whole_numbers):
     x = whole_numbers(2, channels, *size)
     theirs = torch.nn.ChannelShuffle(groups)
     assert torch.equal(channel_shuffle(x, groups), theirs(x))
-    assert torch.equal(channel_shuffle(x.mT, groups), theirs(x.mT))
+    view = x.transpose(0, 1).contiguous().transpose(0, 1)
+    assert torch.equal(channel_shuffle(view, groups), theirs(x))
     assert channel_shuffle(x[:0], groups).shape == (0, channels, *size)
 
 
@@ -21,7 +22,7 @@ def test_the_other_count_undoes_it(whole_numbers):
 
 
 def test_lets_groups_mix(whole_numbers):
-    w = whole_numbers(4, 2, 1, seed=2)
+    w = whole_numbers(4, 2, 1, seed=2).abs()  # sums that cannot cancel
 
     def seen_by_the_first_output(between):
         x = torch.eye(4, dtype=torch.float64)[:, :, None]  # one channel at a time

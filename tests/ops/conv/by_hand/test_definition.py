@@ -53,12 +53,20 @@ def test_circular_padding_may_wrap_more_than_once(whole_numbers):
 
 @pytest.mark.parametrize(
     "dtype",
-    [torch.int8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
-     torch.complex64, torch.complex128],
-)  # fmt: skip
+    [
+        torch.int8,
+        torch.int32,
+        torch.int64,
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.complex64,
+        torch.complex128,
+    ],
+)
 def test_every_dtype(dtype, whole_numbers):
     x, w, b = (
-        whole_numbers(*shape, dtype=dtype).sign() for shape in ((2, 2, 4, 5), (4, 1, 2, 3), (4,))
+        whole_numbers(*shape).sign().to(dtype) for shape in ((2, 2, 4, 5), (4, 1, 2, 3), (4,))
     )
     y = conv(x, w, b, padding=1, groups=2)
     assert y.dtype == dtype
@@ -114,14 +122,19 @@ def test_fewer_outputs_than_the_formula_gives(whole_numbers):
     ("x", "w", "arguments", "message"),
     [
         ((1, 2, 4, 4), (2, 3, 3, 3), {}, "input has 2 channels but weight"),
-        ((1, 3, 4, 4), (2, 1, 3, 3), {"groups": 3}, "groups=3 does not divide the 2 output channels"),
+        (
+            (1, 3, 4, 4),
+            (2, 1, 3, 3),
+            {"groups": 3},
+            "groups=3 does not divide the 2 output channels",
+        ),
         ((1, 2, 4, 4), (2, 2, 5, 3), {}, "larger than the padded input"),
         ((4, 4), (2, 2, 5, 3), {}, "input must have 4 dimensions"),
         ((1, 2, 4, 4), (2, 2), {}, "weight must have 3, 4 or 5 dimensions"),
         ((1, 2, 4, 4), (2, 2, 1, 1), {"padding": "full"}, "must be one of 'valid', 'same'"),
         ((1, 2, 4, 4), (2, 2, 1, 1), {"padding": 4, "padding_mode": "reflect"}, "reflect padding"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_explained(x, w, arguments, message):
     with pytest.raises(ArgumentError, match=message):
         conv(torch.zeros(x), torch.zeros(w), **arguments)

@@ -40,8 +40,8 @@ def test_errors_stay_within_the_budget(dtype):
     assert y.dtype == dtype
     norms = (w.double().flatten(2).norm(dim=2) * x.double().flatten(2).norm(dim=2)).sum(dim=1)
     error = (y.double() - exact).flatten(2).norm(dim=2)
-    # a frequency's product is bounded by √P‖w‖ there: |F w| ≤ √taps·‖w‖
-    bound = share * math.sqrt(5 * 4) * norms
+    # an error of F w may gather at one frequency, √P times the root mean square of all of them
+    bound = share * math.sqrt(16 * 16) * norms
     assert (error <= bound).all()
     assert (bound < exact.flatten(2).norm(dim=2)).all()  # zeros would fail
 
@@ -72,7 +72,7 @@ def test_dft_of_single_waves(size):
         assert spectrum[:, 1].abs().max() == 0
 
 
-@pytest.mark.parametrize("shape", [(7,), (3, 8), (0, 4)])
+@pytest.mark.parametrize("shape", [(7,), (3, 8), (1, 1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128])
 def test_dft_is_the_fourier_transform(shape, dtype):
     x = torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
@@ -83,6 +83,10 @@ def test_dft_is_the_fourier_transform(shape, dtype):
     # a sum of P complex products, each of two roundings and a rounded wave, error in proportion
     budget = (2 * shape[-1] + 4) * torch.finfo(dtype).eps * x.abs().double().sum(-1, keepdim=True)
     assert ((y - exact).abs() <= budget).all()
+
+
+def test_dft_of_nothing():
+    assert dft(torch.zeros(0, 4)).shape == (0, 4)
 
 
 def test_the_convolution_theorem_by_matrix_product(whole_numbers):

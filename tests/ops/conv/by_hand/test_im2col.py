@@ -47,7 +47,7 @@ def test_region_matrix_in_other_dimensions(whole_numbers):
 def test_region_matrix_without_a_batch(whole_numbers):
     x = whole_numbers(2, 4, 5)
     assert torch.equal(region_matrix(x, (2, 2)), region_matrix(x[None], 2)[0])
-    assert region_matrix(x, 2).shape == (2, 4, 2 * 4 // 2)  # an integer: batch 2, 4 channels, 1-D
+    assert region_matrix(x, 2).shape == (2, 4, 8)  # an integer: batch 2, 4 channels, 1-D
 
 
 def test_region_matrix_with_a_padding_mode():

@@ -78,7 +78,7 @@ def test_restores_the_shape_and_not_the_values(way, whole_numbers):
 
 @every_way
 def test_is_the_adjoint_of_the_convolution(way, whole_numbers):
-    # ⟨conv(z), x⟩ = ⟨z, transposed(x)⟩ for all z and x says that one matrix is the other's transpose
+    # ⟨conv(z), x⟩ = ⟨z, transposed(x)⟩ for all z, x: one matrix is the transpose of the other
     z, w = whole_numbers(2, 2, 5, 6), whole_numbers(4, 1, 3, 2, seed=2)
     y = conv(z, w, stride=2, padding=1, groups=2)
     x = whole_numbers(*y.shape, seed=6)

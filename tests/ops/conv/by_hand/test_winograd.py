@@ -109,17 +109,24 @@ def one_tile(m, kernel, points, channels=5):
     u = g_h @ w.double().abs() @ g_w.T
     v = bt_h @ x.double().abs() @ bt_w.T
     magnitude = at_h @ torch.einsum("ocij,ncij->noij", u, v) @ at_w.T
-    # roundings on the way of one number: two sums of r, n and n terms, one of channels, one product,
-    # and one rounding for each entry of the six constant matrices
+    # roundings on the way of one number: two sums of r, n and n terms, one of channels,
+    # one product, and one rounding for an entry of each of the six constant matrices
     steps = sum(kernel) + 2 * sum(sizes) + channels + 1 + 6
     return x, w, magnitude, steps
 
 
 @pytest.mark.parametrize(
     ("m", "kernel", "points"),
-    [(2, (3, 3), None), (4, (3, 3), None), (4, (3, 3), ROOT_POINTS), (6, (3, 3), None),
-     (2, (5, 5), None), (3, (2, 4), None), (4, (1, 3), ROOT_POINTS)],
-)  # fmt: skip
+    [
+        (2, (3, 3), None),
+        (4, (3, 3), None),
+        (4, (3, 3), ROOT_POINTS),
+        (6, (3, 3), None),
+        (2, (5, 5), None),
+        (3, (2, 4), None),
+        (4, (1, 3), ROOT_POINTS),
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_errors_stay_within_the_budget(m, kernel, points, dtype):
     x, w, magnitude, steps = one_tile(m, kernel, points)

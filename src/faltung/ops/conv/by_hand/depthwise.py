@@ -6,8 +6,8 @@ It is the grouped convolution with one group per channel. "Depthwise" says what 
 layer of depth at a time, and within it the neighbourhood. With O = C each channel has one filter;
 with O = m·C it has m, and m is called the channel multiplier.
 
-Use it where width and height should mix cheaply: a depthwise K×K costs C times less than a full
-one. It does little work per number loaded, so memory, not arithmetic, decides its speed.
+Use it where width and height should mix cheaply: with O = C it costs C times less than a full one.
+It does little work per number loaded, so memory, not arithmetic, decides its speed.
 
 Source: Sifre, "Rigid-Motion Scattering for Image Classification", 2014, section 6.2; Howard et al.,
 "MobileNets", arXiv 1704.04861, section 3.1.

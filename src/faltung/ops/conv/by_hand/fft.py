@@ -82,6 +82,9 @@ def conv_fft(
     holes = w.new_zeros(*w.shape[:2], *padded.shape[2:])
     holes[:, :, *(slice(0, a.span, a.dilation) for a in spec.axes)] = w
 
+    if not spec.batch:
+        return finished(x.new_zeros(spec.y_shape), b, x)  # some FFT libraries refuse empty arrays
+
     spatial = list(range(2, w.dim()))
     fx = torch.fft.fftn(padded, dim=spatial)  # [N, C, P…]
     fw = torch.fft.fftn(holes.conj(), dim=spatial).conj()  # conj twice: e^(+…), w itself untouched

@@ -20,6 +20,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ....errors import ArgumentError
@@ -70,7 +71,7 @@ def merge_branches(
         )
         merged[:, :, *under] += w
     present = [b for b in biases if b is not None]
-    return merged, reduce(add, present) if present else None
+    return merged, reduce(add, present, torch.zeros_like(present[0])) if present else None
 
 
 def _spans(w: Tensor, dilation: Sizes) -> Sizes:

@@ -108,8 +108,8 @@ def conv_transpose_gradient(
         raise ArgumentTypeError(f"a gradient needs a floating-point or complex x, got {x.dtype}")
     z = x.new_zeros(spec.x_shape).requires_grad_()
     with torch.enable_grad():
+        # for complex numbers autograd conjugates the weight once more, which leaves it as it was
         through = forward(z, w.detach().conj(), spec)
-    # autograd conjugates the weight of a complex function; conjugated above, it is the plain one
     (y,) = torch.autograd.grad(through, z, batched(x, spec).detach())
     return finished(y, b, x)
 

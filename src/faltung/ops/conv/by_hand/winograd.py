@@ -42,6 +42,8 @@ from torch import Tensor
 
 from ....errors import ArgumentError, ArgumentTypeError
 from ...arguments import integer, integers
+from ...geometry import Sizes
+from ..spec import ConvSpec
 from .definition import batched, channel_groups, finished, positions, spec_of, zero_padded
 
 Number = int | float | Fraction
@@ -71,18 +73,11 @@ def cook_toom(
         raise ArgumentError(f"F(m, r) needs m and r of at least 1, got F({m}, {r})")
     a = _finite_points(m + r - 2, points)
     others = [a[:j] + a[j + 1 :] for j in range(len(a))]
-    denominators = [
-        _product(a_j - a_k for a_k in rest) for a_j, rest in zip(a, others, strict=True)
-    ]
+    scale = [math.prod(a_j - a_k for a_k in rest) for a_j, rest in zip(a, others, strict=True)]
 
     u = [*(_powers(a_j, m) for a_j in a), _at_infinity(m)]
-    g = [
-        *(
-            [power / n_j for power in _powers(a_j, r)]
-            for a_j, n_j in zip(a, denominators, strict=True)
-        ),
-        _at_infinity(r),
-    ]
+    v = [[power / n_j for power in _powers(a_j, r)] for a_j, n_j in zip(a, scale, strict=True)]
+    g = [*v, _at_infinity(r)]
     bt = [*([*_with_roots(rest), Fraction(0)] for rest in others), _with_roots(a)]
     return [list(column) for column in zip(*u, strict=True)], g, bt
 
@@ -123,11 +118,7 @@ def conv2d_winograd(
     )
     counts = tuple(-(-out // m_i) for out, m_i in zip(spec.output_size, tile, strict=True))
     covered = tuple(count * m_i for count, m_i in zip(counts, tile, strict=True))
-    reach = tuple(  # the last tiles may end past the padding that was asked for
-        (a.padding[0], out + a.span - 1 - a.padding[0] - a.input_size)
-        for out, a in zip(covered, spec.axes, strict=True)
-    )
-    padded = zero_padded(batched(x, spec), reach)
+    padded = _with_room_for(covered, batched(x, spec), spec)
 
     u = g_h @ w @ g_w.T  # [O, C/G, n, n], once for all tiles
     y = x.new_zeros(spec.batch, spec.out_channels, *covered)
@@ -211,14 +202,16 @@ def _with_roots(roots: Sequence[Fraction]) -> list[Fraction]:
     return coefficients
 
 
-def _product(factors: Iterator[Fraction]) -> Fraction:
-    result = Fraction(1)
-    for factor in factors:
-        result *= factor
-    return result
-
-
 def _tensor(matrix: Matrix, like: Tensor) -> Tensor:
     """The matrix in x's dtype; each entry is rounded once."""
     exact = torch.tensor([[float(entry) for entry in row] for row in matrix], dtype=torch.float64)
     return exact.to(dtype=like.dtype, device=like.device)
+
+
+def _with_room_for(outputs: Sizes, x: Tensor, spec: ConvSpec) -> Tensor:
+    """x zero-padded for that many outputs: the last tiles may end past the padding asked for."""
+    reach = tuple(
+        (axis.padding[0], out + axis.span - 1 - axis.padding[0] - axis.input_size)
+        for out, axis in zip(outputs, spec.axes, strict=True)
+    )
+    return zero_padded(x, reach)

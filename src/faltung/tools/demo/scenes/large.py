@@ -2,14 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from ....by_hand import merge_branches
-from ..agreement import agrees
-from ..filters import gauss
+from ..filters import LAPLACE, gauss, stacked
 from ..paint import photograph, signed
 from ..scene import Claim, Scene, strip
-from ..stage import Stage
+from ..stage import Stage, whole_pixels
 
 SIZE = 31
 
@@ -48,7 +46,7 @@ def scene(stage: Stage) -> Scene:
             ),
         ),
         lines=(blurred, sharp),
-        claims=(_merged(stage, merged, blur, fine, point),),
+        claims=(_merged(stage),),
     )
 
 
@@ -57,17 +55,20 @@ def _root(weight: Tensor) -> Tensor:
     return weight.sign() * weight.abs().sqrt()
 
 
-def _merged(stage: Stage, merged: Tensor, blur: Tensor, fine: Tensor, point: Tensor) -> Claim:
-    y = stage.run('conv2d(photo, merged, padding="same", groups=3)', {"merged": merged})
-
-    def branches(x: Tensor, wide: Tensor, small: Tensor, single: Tensor) -> Tensor:
-        parts = ((wide, SIZE // 2), (small, 2), (single, 0))
-        first, second, third = (conv2d(x, w, padding=p, groups=3) for w, p in parts)
-        return first + second + third
-
-    return agrees(
-        "The merged weight does what the three branches do together",
-        y.result,
-        branches,
-        (stage.photo, -0.8 * blur, -0.4 * fine, point),
+def _merged(stage: Stage) -> Claim:
+    """Merged against branch by branch, on whole numbers small enough for exact sums."""
+    wide = (gauss(SIZE, 6.0) * 4000).round()[None, None]
+    holes, point = stacked(LAPLACE), torch.full((1, 1, 1, 1), 7.0)
+    names = {"x": whole_pixels(stage.grey), "wide": wide, "holes": holes, "point": point}
+    branches = [
+        stage.run(f'conv2d(x, {branch}, padding="same")', names).result
+        for branch in ("wide", "holes, dilation=5", "point")
+    ]
+    merged, _ = merge_branches([wide, holes, point], dilations=[1, 5, 1])
+    at_once = stage.run('conv2d(x, merged, padding="same")', {**names, "merged": merged}).result
+    return Claim(
+        "Three branches, 31×31, 3×3 with dilation 5 and 1×1, and their merged weight give the "
+        "same, here with whole weights",
+        torch.equal(sum(branches), at_once),
+        "equal in every bit",
     )

@@ -7,9 +7,10 @@ from torch.nn.functional import conv2d
 
 from ....by_hand import conv2d_fft, conv2d_winograd, kernel_matrix, region_matrix
 from ..agreement import agrees
-from ..filters import SOBEL_X, SOBEL_Y, gauss, stacked
+from ..filters import SOBEL_X, gauss, stacked
 from ..line import run_line
 from ..paint import MARK, overlay
+from ..photograph import PhotographSource
 from ..scene import Claim, Grid, Picture, Scene, strip
 from ..stage import Stage, rows, whole_pixels
 
@@ -99,14 +100,15 @@ def _where(stage: Stage, top: int, left: int) -> Picture:
 
 
 def _agreement(stage: Stage) -> tuple[Claim, ...]:
-    """Winograd's and Fourier's ways to the same picture, each within its error budget."""
-    x, weight, bell = stage.grey, stacked(SOBEL_X, SOBEL_Y), gauss(15, 3.0)[None, None]
+    """Winograd's and Fourier's ways to the same picture, each within a direct sum's budget."""
+    x, bell = stage.grey, gauss(15, 3.0)[None, None]
+    mixed = PhotographSource(stage.photo).real((8, 3, 3, 3), torch.float32)
     return (
         agrees(
-            "Winograd F(4×4, 3×3) agrees on the whole photograph",
-            conv2d_winograd(x, weight, m=4),
+            "Winograd F(2×2, 3×3) agrees on the whole photograph, with 8 filters over 3 colours",
+            conv2d_winograd(stage.photo, mixed),
             conv2d,
-            (x, weight),
+            (stage.photo, mixed),
         ),
         agrees(
             "The Fourier transform agrees on the whole photograph, with a 15×15 weight",

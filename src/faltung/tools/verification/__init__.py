@@ -1,0 +1,1 @@
+"""What `faltung verify` checks: the problems, the systems, and how one check is measured."""
