@@ -28,7 +28,7 @@ MAY_IMPORT = (
         "faltung.ops.{family}.by_hand",
         (
             "faltung.errors", "faltung.ops.arguments", "faltung.ops.geometry",
-            "faltung.ops.{family}.spec", "faltung.ops.{family}.arguments",
+            "faltung.ops.operands", "faltung.ops.{family}.spec", "faltung.ops.{family}.arguments",
             "faltung.ops.{family}.by_hand",
         ),
     ),

@@ -56,9 +56,8 @@ def transposed_output_size(
 def legal_output_paddings(stride: int, dilation: int) -> range:
     """Every `output_padding` that a transposed convolution takes: 0 … max(s, d) − 1.
 
-    The first `stride` of them are the input sizes which a convolution of that stride maps to the
-    same output size; PyTorch also takes those below the dilation, whose extra positions get
-    only the bias.
+    The first `stride` of them give the input sizes which a convolution of that stride maps to the
+    same output size. PyTorch takes those below the dilation as well; so do we.
     """
     return range(max(stride, dilation))
 

@@ -137,9 +137,36 @@ def test_says_what_is_wrong() -> None:
         unfold(image((1, 3, 4)), 2, padding_mode="constant")
 
 
-@pytest.mark.parametrize("device", ["meta"])
-def test_needs_no_numbers_for_shapes(device: str) -> None:
-    x = torch.empty(2, 3, 5, 6, device=device)
+def test_needs_no_numbers_for_shapes() -> None:
+    x = torch.empty(2, 3, 5, 6, device="meta")
     columns = unfold(x, (2, 3), padding=((1, 0), (0, 2)), padding_mode="reflect")
-    assert (columns.device.type, columns.shape) == (device, (2, 18, 30))
+    assert (columns.device.type, columns.shape) == ("meta", (2, 18, 30))
     assert fold(columns, (5, 6), (2, 3), padding=((1, 0), (0, 2))).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pairs", "dilation"),
+    [
+        ((7,), (3,), (2,), ((1, 2),), (2,)),
+        ((5, 6), (2, 3), (1, 2), ((0, 1), (2, 0)), (2, 1)),
+        ((3, 4, 5), (2, 1, 3), (1, 2, 1), ((1, 0), (0, 0), (0, 2)), (1, 1, 2)),
+    ],
+)
+def test_equals_col2im_of_onnx(
+    size: Any, kernel: Any, stride: Any, pairs: Any, dilation: Any
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    taps = torch.Size(kernel).numel()
+    shape = unfold(torch.zeros(2, 3, *size), kernel, dilation, pairs, stride).shape
+    assert shape[1] == 3 * taps
+    columns = image(tuple(shape))
+    node = onnx.helper.make_node(
+        "Col2Im", ["columns", "size", "kernel"], ["image"], strides=stride, dilations=dilation,
+        pads=[low for low, _ in pairs] + [high for _, high in pairs],
+    )  # fmt: skip
+    feeds = {"columns": columns, "size": torch.tensor(size), "kernel": torch.tensor(kernel)}
+    (expected,) = ReferenceEvaluator(node).run(None, {k: v.numpy() for k, v in feeds.items()})
+    folded = fold(columns, size, kernel, dilation, pairs, stride)
+    assert torch.equal(folded, torch.from_numpy(expected))

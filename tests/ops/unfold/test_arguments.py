@@ -113,7 +113,10 @@ def test_unfold_says_what_is_wrong(
         ),
         (((2, 20, 6), (3, 4), (2,)), r"must have one entry per spatial axis each, got 2 and 1"),
         (((2, 20, 6), (1, 1, 1, 1), 1), "output_size must have 1, 2 or 3 entries, got 4"),
-        (((2, 20, 6), 1, 2), r"fold: kernel size \(2, 2\) .* larger than the padded image \(1, 1\)"),
+        (
+            ((2, 20, 6), 1, 2),
+            r"fold: kernel size \(2, 2\) .* larger than the padded image \(1, 1\)",
+        ),
     ],
 )
 def test_fold_says_what_is_wrong(arguments: tuple[Any, ...], message: str) -> None:

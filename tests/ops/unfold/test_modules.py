@@ -52,5 +52,5 @@ def test_other_numbers_of_axes_and_padding_modes() -> None:
 
 
 def test_refuses_an_unknown_padding_mode() -> None:
-    with pytest.raises(ArgumentError, match="padding_mode must be one of .* got 'constant'"):
+    with pytest.raises(ArgumentError, match=r"padding_mode must be one of .* got 'constant'"):
         Unfold(2, padding_mode="constant")

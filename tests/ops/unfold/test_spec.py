@@ -40,7 +40,8 @@ def test_padded_size_is_what_windows_touch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "source"), [("zeros", None), ("reflect", (1,)), ("replicate", (0,)), ("circular", (3,))]
+    ("mode", "source"),
+    [("zeros", None), ("reflect", (1,)), ("replicate", (0,)), ("circular", (3,))],
 )
 def test_source_asks_the_padding_mode(mode: str, source: tuple[int, ...] | None) -> None:
     spec = UnfoldSpec("unfold", 1, 1, (4,), (3,), padding=((1, 1),), padding_mode=mode)

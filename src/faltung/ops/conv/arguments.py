@@ -122,6 +122,8 @@ def conv_transpose_spec(
 
 def _image(call: str, what: str, shape: Sequence[int], dims: int) -> tuple[int, int, Sizes]:
     """Batch, channels and spatial size of an image operand; unbatched counts as a batch of one."""
+    if dims not in SPATIAL_NAMES:
+        raise ArgumentError(f"{call}: a convolution has 1, 2 or 3 spatial axes, not {dims}")
     shape = tuple(shape)
     axes = ", ".join(SPATIAL_NAMES[dims])
     if len(shape) not in (dims + 1, dims + 2):

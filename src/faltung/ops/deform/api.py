@@ -54,27 +54,38 @@ def deform_conv2d(
     tensor([[[[4., 4.],
               [3., 1.]]]])
     """
-    if _autocasts(input):  # in float32, as in torchvision, because offsets are positions
-        with torch.autocast(input.device.type, enabled=False):
-            return deform_conv2d(
-                _widened(input), _widened(offset), _widened(weight), _widened(bias),
-                stride, padding, dilation, _widened(mask),
-                activation=activation, algorithm=algorithm,
-            ).to(input.dtype)  # fmt: skip
     operands = {"input": input, "offset": offset, "weight": weight, "bias": bias, "mask": mask}
+    arguments = (stride, padding, dilation, activation, algorithm)
+    if not _autocasts(input):
+        return _planned(operands, *arguments)
+    with torch.autocast(input.device.type, enabled=False):
+        # in float32, as in torchvision, because offsets are positions
+        widened = {name: _widened(operand) for name, operand in operands.items()}
+        return _planned(widened, *arguments).to(input.dtype)
+
+
+def _planned(
+    operands: dict[str, Any],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    activation: str | None,
+    algorithm: str | None,
+) -> Tensor:
+    """The call as a spec, a plan and a run."""
     dtype, device = checked("deform_conv2d", operands)
+    x, offset, w, b, mask = operands.values()
     spec = deform_spec(
-        input.shape, offset.shape, weight.shape,
-        None if bias is None else bias.shape, None if mask is None else mask.shape,
+        x.shape, offset.shape, w.shape,
+        None if b is None else b.shape, None if mask is None else mask.shape,
         stride=stride, padding=padding, dilation=dilation, activation=activation,
         dtype=dtype, device=device,
     )  # fmt: skip
-    plan = planning.plan(spec, "deform", _settings(algorithm))
-    y: Tensor = plan(
-        input.reshape(spec.x_shape), offset.reshape(spec.offset_shape), weight, bias,
+    y: Tensor = planning.plan(spec, "deform", _settings(algorithm))(
+        x.reshape(spec.x_shape), offset.reshape(spec.offset_shape), w, b,
         None if mask is None else mask.reshape(spec.mask_shape),
     )  # fmt: skip
-    return y if input.dim() == 4 else y.squeeze(0)
+    return y if x.dim() == 4 else y.squeeze(0)
 
 
 def _autocasts(input: Any) -> bool:

@@ -39,11 +39,7 @@ def deform_spec(
         raise ArgumentError(f"deform_conv2d: input must be one of {', '.join(FLOATS)}, got {dtype}")
     image, weight = _input(input_shape), _weight(weight_shape)
     groups = _groups(tuple(input_shape), image[1], weight)
-    if bias_shape is not None and tuple(bias_shape) != weight[:1]:
-        raise ArgumentError(
-            f"deform_conv2d: bias must have shape ({weight[0]},), one value per output channel, "
-            f"got {tuple(bias_shape)}"
-        )
+    _check_bias(bias_shape, weight[0])
     size, kernel = image[2:], weight[2:]
     stride = integers(stride, 2, "deform_conv2d: stride", minimum=1)
     dilation = integers(dilation, 2, "deform_conv2d: dilation", minimum=1)
@@ -58,10 +54,10 @@ def deform_spec(
         _offset_groups(tuple(offset_shape), kernel), mask_shape is not None, bias_shape is not None,
         activation, dtype, device,
     )  # fmt: skip
-    unbatched = len(input_shape) == 3
-    _same(spec, "offset", offset_shape, spec.offset_shape[1:] if unbatched else spec.offset_shape)
+    dims = len(input_shape)  # 3 if unbatched
+    _check_shape(spec, "offset", offset_shape, spec.offset_shape[-dims:])
     if mask_shape is not None:
-        _same(spec, "mask", mask_shape, spec.mask_shape[1:] if unbatched else spec.mask_shape)
+        _check_shape(spec, "mask", mask_shape, spec.mask_shape[-dims:])
     return spec
 
 
@@ -106,6 +102,14 @@ def _groups(shape: Sizes, channels: int, weight: Sizes) -> int:
     return groups
 
 
+def _check_bias(shape: Sequence[int] | None, channels: int) -> None:
+    if shape is not None and tuple(shape) != (channels,):
+        raise ArgumentError(
+            f"deform_conv2d: bias must have shape ({channels},), one value per output channel, "
+            f"got {tuple(shape)}"
+        )
+
+
 def _offset_groups(shape: Sizes, kernel: Sizes) -> int:
     """How many times the taps' (dy, dx) fit into the channels of offset."""
     if len(shape) not in (3, 4):
@@ -122,7 +126,7 @@ def _offset_groups(shape: Sizes, kernel: Sizes) -> int:
     return channels // one
 
 
-def _same(spec: DeformSpec, name: str, shape: Sequence[int], wanted: Sizes) -> None:
+def _check_shape(spec: DeformSpec, name: str, shape: Sequence[int], wanted: Sizes) -> None:
     if tuple(shape) != wanted:
         raise ArgumentError(
             f"deform_conv2d: {name} must have shape {wanted} for {spec.batch} images, "

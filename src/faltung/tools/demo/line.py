@@ -69,7 +69,7 @@ def formulas(spec: ConvSpec) -> list[str]:
     write = _transposed_formula if spec.task == "grad_input" else _forward_formula
     texts = [write(axis) for axis in spec.axes]
     if len(set(texts)) == 1:
-        return texts
+        return texts[:1]
     return [f"{name} {text}" for name, text in zip(AXES[spec.dims], texts, strict=True)]
 
 

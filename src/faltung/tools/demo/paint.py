@@ -29,8 +29,8 @@ def photograph(image: Tensor, caption: str, alt: str, share: float = 1.0) -> Pic
 
 
 def crop(image: Tensor, caption: str, alt: str, share: float = 1.0) -> Picture:
-    """A small image [C, H, W] whose single pixels matter: lossless, for `pixelated` display."""
-    return Picture(caption, alt, _png(_rgb(image)), "image/png", share)
+    """A small image [C, H, W] whose single pixels matter: lossless and pixelated."""
+    return Picture(caption, alt, _png(_rgb(image)), "image/png", share, pixelated=True)
 
 
 def signed(response: Tensor, caption: str, alt: str, largest: float | None = None) -> Picture:

@@ -55,11 +55,15 @@ class PhotographSource:
 
     def whole(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Small whole numbers −3 … 3: seven steps of brightness with equally many pixels each."""
+        if dtype.is_complex:
+            return torch.complex(*(self.whole(shape, dtype.to_real()) for _ in range(2)))
         levels = torch.bucketize(self._cut(tuple(shape)).double(), self._edges)
         return (levels - LEVELS // 2).to(dtype)
 
     def real(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Pixels less the photograph's mean, in units of its standard deviation."""
+        if dtype.is_complex:
+            return torch.complex(*(self.real(shape, dtype.to_real()) for _ in range(2)))
         mean, deviation = self.photograph.mean(), self.photograph.std()
         return ((self._cut(tuple(shape)).double() - mean) / deviation).to(dtype)
 

@@ -8,7 +8,11 @@ from .line import Line
 
 @dataclass(frozen=True)
 class Picture:
-    """An image. `share` is its part of the column's width; `scale` explains its colours."""
+    """An image.
+
+    `share` is its part of the column's width, `scale` explains its colours, and `pixelated` keeps
+    its pixels apart when it is enlarged.
+    """
 
     caption: str
     alt: str
@@ -16,6 +20,7 @@ class Picture:
     mime: str = "image/png"
     share: float = 1.0
     scale: "Scale | None" = None
+    pixelated: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class Grid:
     def largest(self) -> float:
         """Largest magnitude, at least a little."""
         return max((abs(v) for row in self.cells for v in row), default=0.0) or 1.0
+
+    def frame(self, i: int, j: int) -> str:
+        """The sides of a marked cell that have no marked neighbour, as the report's classes."""
+        if (i, j) not in self.marked:
+            return ""
+        beside = {"top": (i - 1, j), "bottom": (i + 1, j), "left": (i, j - 1), "right": (i, j + 1)}
+        return " ".join(side for side, cell in beside.items() if cell not in self.marked)
 
     def text(self, value: float) -> str:
         """The number as it is written in its cell."""

@@ -7,7 +7,7 @@ everything else must stay inside its error budget. A way that does not sum the p
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -63,19 +63,14 @@ class Truth:
         if self._whole and error_factor <= 1:
             assert_equal(y, self._exact)
             return 0.0
-        whole = self._budget
-        budget = Budget(whole.y64, whole.magnitude64, whole.direct, error_factor)
+        budget = replace(self._budget, error_factor=error_factor)
         assert_within(y, budget)
         return error_in_budgets(y, budget)
 
-    def check(
-        self, problem: str, way: str, compute: Compute, error_factor: float = 1.0
-    ) -> Check:
+    def check(self, problem: str, way: str, compute: Compute, error_factor: float = 1.0) -> Check:
         """The check of one way to compute this."""
         kind = "whole numbers" if self._whole else "real numbers"
-        return Check(
-            f"{problem}, {kind}", way, lambda: self.measure(compute, error_factor)
-        )
+        return Check(f"{problem}, {kind}", way, lambda: self.measure(compute, error_factor))
 
     @cached_property
     def _budget(self) -> Budget:
@@ -135,8 +130,6 @@ def run_system(system: System, numbers: Numbers) -> Row:
             cases += 1
             try:
                 error = check.measure()
-                if not error <= 1:
-                    raise AssertionError(f"error of {error:.3g} budgets")  # noqa: TRY301
             except Exception as wrong:
                 failures.append(Failure(check.problem, check.way, _said(wrong)))
                 error = getattr(wrong, "error", math.inf)

@@ -56,9 +56,9 @@ def checks(
     by: Ways | None = None,
     error_factors: Mapping[str, float] | None = None,
 ) -> Iterator[Check]:
-    """Whole and real numbers, each way: the given ones by hand, then everything else.
+    """Whole and real numbers, each way: the given ones, then everything else.
 
-    `error_factors` holds the factor of a way by hand that rounds more than a direct sum.
+    `error_factors` holds the factor of a given way that rounds more than a direct sum.
     """
     for problem in problems:
         spec = ConvSpec.parse(problem)
@@ -67,7 +67,7 @@ def checks(
             truth = truth_of(layer, whole=whole)
             for way, compute in (by or {}).items():
                 factor = (error_factors or {}).get(way, 1.0)
-                yield truth.check(problem, f"by hand: {way}", partial(compute, layer), factor)
+                yield truth.check(problem, way, partial(compute, layer), factor)
             yield from machine_checks(layer, truth)
 
 

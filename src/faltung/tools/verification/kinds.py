@@ -1,7 +1,7 @@
 """Rows 5 and 13 to 20 of the text: windows, the kinds of convolution, sizes, and learning."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from ...ops.deform.arguments import deform_spec
 from ...ops.geometry import legal_output_paddings, output_size, transposed_output_size
 from ...ops.unfold.arguments import unfold_spec
 from .checks import Check, Truth, same
-from .convolution import Layer, able, checks, machine_checks
+from .convolution import Layer, able, checks
 from .source import Numbers
 from .textbook import arguments
 
@@ -66,7 +66,9 @@ def unfold(numbers: Numbers) -> Iterator[Check]:
 def pointwise(numbers: Numbers) -> Iterator[Check]:
     """Row 13: a matrix at every point."""
     yield from checks(
-        _POINTWISE[::2], numbers, {"matrix product": lambda l: by_hand.pointwise(l.a, l.w, l.b)}
+        _POINTWISE[::2],
+        numbers,
+        {"by hand: matrix product": lambda layer: by_hand.pointwise(layer.a, layer.w, layer.b)},
     )
     yield from checks(_POINTWISE[1:2], numbers)
 
@@ -74,7 +76,9 @@ def pointwise(numbers: Numbers) -> Iterator[Check]:
 def depthwise(numbers: Numbers) -> Iterator[Check]:
     """Row 14: one filter, or several, for each channel."""
     ways = {
-        "channel by channel": lambda l: by_hand.depthwise(l.a, l.w, l.b, *arguments(l)[:3]),
+        "by hand: channel by channel": lambda layer: by_hand.depthwise(
+            layer.a, layer.w, layer.b, *arguments(layer)[:3]
+        ),
     }
     yield from checks(_DEPTHWISE, numbers, ways)
 
@@ -100,14 +104,15 @@ def depthwise_separable(numbers: Numbers) -> Iterator[Check]:
         )  # fmt: skip
         name = "n2 c4 i6x5, 3×3 s2 p1 then 1×1 to 7 channels"
         operands = (x, dw, pw, db, pb, 2, 1)
-        for way, compute in {
+        ways: dict[str, Callable[[], Tensor]] = {
             "by hand: both steps": partial(by_hand.depthwise_separable, *operands),
             "PyTorch": lambda t=operands: F.conv2d(
                 F.conv2d(t[0], t[1], t[3], 2, 1, groups=4), t[2], t[4]
             ),
             "planned": partial(functional.depthwise_separable_conv2d, *operands),
             "module": partial(module, x),
-        }.items():
+        }
+        for way, compute in ways.items():
             yield truth.check(name, way, compute)
     large = nn.DepthwiseSeparableConv2d(64, 128)
     yield same(
@@ -120,8 +125,12 @@ def depthwise_separable(numbers: Numbers) -> Iterator[Check]:
 def signals(numbers: Numbers) -> Iterator[Check]:
     """Row 16: a kernel that slides along time."""
     ways = {
-        "im2col": lambda l: by_hand.conv_im2col(l.a, l.w, l.b, *arguments(l)),
-        "kernel matrix": lambda l: by_hand.conv_kernel_matrix(l.a, l.w, l.b, *arguments(l)),
+        "by hand: im2col": lambda layer: by_hand.conv_im2col(
+            layer.a, layer.w, layer.b, *arguments(layer)
+        ),
+        "by hand: kernel matrix": lambda layer: by_hand.conv_kernel_matrix(
+            layer.a, layer.w, layer.b, *arguments(layer)
+        ),
     }
     yield from checks(_SIGNALS, numbers, ways)
 
@@ -135,7 +144,7 @@ def causal(numbers: Numbers) -> Iterator[Check]:
         )
         by = partial(_causal, by_hand.causal_conv1d)
         ours = partial(_causal, functional.causal_conv1d)
-        ways = {"past only": by, "functional.causal_conv1d": ours}
+        ways = {"by hand: past only": by, "functional.causal_conv1d": ours}
         yield from checks((str(problem),), numbers, ways)
 
 
@@ -188,7 +197,9 @@ def large_kernel(numbers: Numbers) -> Iterator[Check]:
         truth = Truth(lambda x, *w: _branches(by_hand.conv, x, w), (x, *weights), whole=whole)
         merged = by_hand.merge_branches(weights, dilations)[0]
         yield truth.check(
-            "7×7 + 3×3 + 3×3 d2", "PyTorch, three branches", partial(_branches, F.conv2d, x, weights)
+            "7×7 + 3×3 + 3×3 d2",
+            "PyTorch, three branches",
+            partial(_branches, F.conv2d, x, weights),
         )
         yield truth.check(
             "7×7 + 3×3 + 3×3 d2", "by hand: merged",
@@ -270,7 +281,7 @@ def _without_offsets(
     x: Tensor, w: Tensor, b: Tensor, offset: Tensor, stride: int, groups: int, *, whole: bool
 ) -> Iterator[Check]:
     truth = Truth(
-        lambda *t: by_hand.conv(*t, stride, 1, 1, groups), (x, w, b), whole=whole
+        lambda x, w, b: by_hand.conv(x, w, b, stride, 1, 1, groups), (x, w, b), whole=whole
     )  # fmt: skip
     still = torch.zeros_like(offset)
     yield truth.check(
@@ -283,7 +294,7 @@ def _without_offsets(
     )  # fmt: skip
 
 
-def _branches(conv: Callable[..., Tensor], x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+def _branches(conv: Callable[..., Tensor], x: Tensor, weights: Sequence[Tensor]) -> Tensor:
     first, second, third = weights
     return (
         conv(x, first, padding=3, groups=2)

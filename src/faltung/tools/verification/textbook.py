@@ -54,13 +54,13 @@ def library(numbers: Numbers) -> Iterator[Check]:
 def sliding_window(numbers: Numbers) -> Iterator[Check]:
     """Row 2."""
     way = _with_padding(by_hand.conv2d_sliding_window)
-    yield from checks(_PLAIN, numbers, {"sliding window": way})
+    yield from checks(_PLAIN, numbers, {"by hand: sliding window": way})
 
 
 def im2col(numbers: Numbers) -> Iterator[Check]:
     """Row 3."""
     way = _with_everything(by_hand.conv2d_im2col)
-    yield from checks((*_PLAIN, *_GENERAL[1:]), numbers, {"im2col": way})
+    yield from checks((*_PLAIN, *_GENERAL[1:]), numbers, {"by hand: im2col": way})
 
 
 def batch_and_channels(numbers: Numbers) -> Iterator[Check]:
@@ -70,13 +70,13 @@ def batch_and_channels(numbers: Numbers) -> Iterator[Check]:
         "forward n2 c2 o3 i5x5 k3x3 s2 p1 float32 cpu",
         "forward n3 c5 o7 i4x3 k2x2 bias float32 cpu",
     )
-    yield from checks(problems, numbers, {"definition": _with_everything(by_hand.conv)})
+    yield from checks(problems, numbers, {"by hand: definition": _with_everything(by_hand.conv)})
 
 
 def kernel_matrix(numbers: Numbers) -> Iterator[Check]:
     """Row 6, dense: 4×16 for a 4×4 image, and images that are not square."""
     way = _with_everything(by_hand.conv2d_kernel_matrix)
-    yield from checks((*_PLAIN, *_GENERAL), numbers, {"kernel matrix": way})
+    yield from checks((*_PLAIN, *_GENERAL), numbers, {"by hand: kernel matrix": way})
     for size, shape in (((4, 4), (4, 16)), ((5, 5), (9, 25)), ((4, 6), (8, 24))):
         weight = numbers.weight((1, 1, 3, 3), torch.float32, whole=True)
         image = numbers.image((1, 1, *size), torch.float32, whole=True)
@@ -93,7 +93,7 @@ def kernel_matrix(numbers: Numbers) -> Iterator[Check]:
 
 def kernel_matrix_sparse(numbers: Numbers) -> Iterator[Check]:
     """Row 6, sparse: the same matrix without its zeros."""
-    yield from checks(_PLAIN, numbers, {"sparse kernel matrix": _by_sparse_matrix})
+    yield from checks(_PLAIN, numbers, {"by hand: sparse kernel matrix": _by_sparse_matrix})
     for size, stride, padding in (((4, 4), 1, 0), ((5, 7), 2, 1), ((6, 3), (1, 2), (0, 1))):
         weight = numbers.weight((2, 3, 3, 2), torch.float32, whole=True)
         yield same(
@@ -126,7 +126,9 @@ def transposed_scatter(numbers: Numbers) -> Iterator[Check]:
         "grad_input n1 c2 o2 i10x9 k3x3 s2 p1 bias float32 cpu",
         "grad_input n1 c2 o2 i10x10 k3x3 s2 p1 bias float32 cpu",
     )
-    yield from checks(extra, numbers, {"scatter": _transposing(by_hand.conv_transpose_scatter)})
+    yield from checks(
+        extra, numbers, {"by hand: scatter": _transposing(by_hand.conv_transpose_scatter)}
+    )
 
 
 def dilated(numbers: Numbers) -> Iterator[Check]:
@@ -137,7 +139,7 @@ def dilated(numbers: Numbers) -> Iterator[Check]:
         "forward n2 c3 o2 i9x11 k3x2 s2x1 p2x3 d2x3 bias float32 cpu",
         "forward n1 c2 o2 i23 k3 p8 d8 bias float64 cpu",
     )
-    yield from checks(problems, numbers, {"holes in the weight": _with_dilation})
+    yield from checks(problems, numbers, {"by hand: holes in the weight": _with_dilation})
 
 
 def grouped(numbers: Numbers) -> Iterator[Check]:
@@ -148,7 +150,9 @@ def grouped(numbers: Numbers) -> Iterator[Check]:
         "forward n2 c6 o9 i5x4 k3x2 p1 g3 bias float32 cpu",
         "forward n1 c8 o8 i4x4 k3x3 s2 p1 g4 bias float64 cpu",
     )
-    yield from checks(problems, numbers, {"group by group": _with_everything(by_hand.grouped)})
+    yield from checks(
+        problems, numbers, {"by hand: group by group": _with_everything(by_hand.grouped)}
+    )
     for channels, groups in ((6, 2), (6, 3), (8, 4), (5, 1)):
         x = numbers.image((2, channels, 3, 2), torch.float32, whole=True)
         yield same(
@@ -161,9 +165,9 @@ def grouped(numbers: Numbers) -> Iterator[Check]:
 def everything(numbers: Numbers) -> Iterator[Check]:
     """Row 12: batch, channels, bias, stride, padding, dilation and groups at once."""
     ways = {
-        "definition": _with_everything(by_hand.conv),
-        "im2col": _with_everything(by_hand.conv2d_im2col),
-        "group by group": _with_everything(by_hand.grouped),
+        "by hand: definition": _with_everything(by_hand.conv),
+        "by hand: im2col": _with_everything(by_hand.conv2d_im2col),
+        "by hand: group by group": _with_everything(by_hand.grouped),
     }
     yield from checks(_GENERAL, numbers, ways)
 
@@ -199,7 +203,7 @@ def _transposing(function: Any) -> By:
 
 
 def _transposed_ways(numbers: Numbers, name: str, function: Any) -> Iterator[Check]:
-    yield from checks(_TRANSPOSED, numbers, {name: _transposing(function)})
+    yield from checks(_TRANSPOSED, numbers, {f"by hand: {name}": _transposing(function)})
 
 
 def _by_sparse_matrix(layer: Layer) -> Tensor:

@@ -21,8 +21,10 @@ PROBLEMS = [
 
 
 def numbers(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-    return (torch.arange(torch.Size(shape).numel()) * 7 % 23 - 11).reshape(shape).to(
-        getattr(torch, dtype)
+    return (
+        (torch.arange(torch.Size(shape).numel()) * 7 % 23 - 11)
+        .reshape(shape)
+        .to(getattr(torch, dtype))
     )
 
 

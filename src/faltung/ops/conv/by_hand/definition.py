@@ -27,8 +27,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ....errors import ArgumentError, ArgumentTypeError
+from ....errors import ArgumentError
 from ...geometry import Pairs, Sizes
+from ...operands import checked
 from ..arguments import conv_spec
 from ..spec import ConvSpec
 
@@ -172,12 +173,11 @@ def spec_of(
     padding_mode: str = "zeros",
 ) -> ConvSpec:
     """The checked problem that a by-hand function was asked to solve."""
-    dims = spatial_dims(w)
-    check_dtypes(x, w, b)
+    dtype, device = checked("conv", {"input": x, "weight": w, "bias": b})
     return conv_spec(
-        x.shape, w.shape, None if b is None else b.shape, dims=dims, stride=stride,
+        x.shape, w.shape, None if b is None else b.shape, dims=spatial_dims(w), stride=stride,
         padding=padding, dilation=dilation, groups=groups, mode=padding_mode,
-        dtype=str(x.dtype).removeprefix("torch."), device=x.device.type,
+        dtype=dtype, device=device,
     )  # fmt: skip
 
 
@@ -199,15 +199,6 @@ def channels_of(x: Tensor, dims: int) -> int:
             f"{dims}-D convolution, got {x.dim()}: {tuple(x.shape)}"
         )
     return x.shape[-dims - 1]
-
-
-def check_dtypes(x: Tensor, w: Tensor, b: Tensor | None) -> None:
-    """Refuse operands of different dtypes, which a product would silently promote or reject."""
-    for name, tensor in (("weight", w), ("bias", b)):
-        if tensor is not None and tensor.dtype != x.dtype:
-            raise ArgumentTypeError(
-                f"{name} has dtype {tensor.dtype} and the input {x.dtype}: they must be the same"
-            )
 
 
 def batched(x: Tensor, spec: ConvSpec) -> Tensor:

@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 
 from ....errors import ArgumentTypeError
+from ...operands import checked
 from ..arguments import conv_transpose_spec
 from ..spec import ConvSpec
 from .definition import (
     batched,
     channel_groups,
-    check_dtypes,
     conv,
     finished,
     forward,
@@ -216,10 +216,9 @@ def _spec(
     groups: int,
     dilation: Any,
 ) -> ConvSpec:
-    dims = spatial_dims(w)
-    check_dtypes(x, w, b)
+    dtype, device = checked("conv_transpose", {"input": x, "weight": w, "bias": b})
     return conv_transpose_spec(
-        x.shape, w.shape, None if b is None else b.shape, dims=dims, stride=stride,
+        x.shape, w.shape, None if b is None else b.shape, dims=spatial_dims(w), stride=stride,
         padding=padding, output_padding=output_padding, groups=groups, dilation=dilation,
-        dtype=str(x.dtype).removeprefix("torch."), device=x.device.type,
+        dtype=dtype, device=device,
     )  # fmt: skip

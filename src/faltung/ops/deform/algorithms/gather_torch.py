@@ -4,10 +4,10 @@
     y = w @ columns + b
 
 Four gathers fetch the corners around every sample, one index for all channels of an offset group.
-The image gets a border of zeros first, wide enough that every corner of a clamped position exists:
-a position in [−1, n] has its corners in −1 … n+1. So nothing reads out of range, there is no test
-per sample, and a sample fades to zero across the border by itself. Every step is differentiable
-in input, offset, mask, weight and bias, any number of times, which is autograd's work here.
+The image gets a border of two zeros first, and positions are clamped to [−2, n], whose corners lie
+in −2 … n+1: a sample that is clamped sees the border only. So nothing reads out of range, there is
+no test per sample, and a sample fades to zero across the border by itself. Every step can be
+differentiated in input, offset, mask, weight and bias, any number of times, and autograd does it.
 
 Positions and corner weights are float32 at least, so that half-precision offsets lose nothing to
 large coordinates. Runs anywhere; the columns make it hungry for memory. Its gradient in the input
@@ -32,7 +32,7 @@ from ..spec import DeformSpec
 _CALL = 200e-6  # seconds of some forty small calls on any size
 _PASSES = 12  # times that the columns are written or read: four gathers, four weightings, a product
 _MATMUL = 1.5  # time of the product against `peak`
-_BEFORE, _AFTER = 1, 2  # zeros around the image, per axis
+_BORDER = 2  # zeros around the image
 
 
 class Gather(Algorithm):
@@ -84,7 +84,7 @@ def _columns(spec: DeformSpec, x: Tensor, offset: Tensor, mask: Tensor | None) -
         factor = mask.reshape(*by_tap, *spec.output_size).to(exact)
         down = [(row, weight * factor) for row, weight in down]
 
-    bordered = F.pad(x, (_BEFORE, _AFTER, _BEFORE, _AFTER))
+    bordered = F.pad(x, (_BORDER,) * 4)
     width = bordered.shape[-1]
     sharing = spec.in_channels // spec.offset_groups
     pixels = bordered.reshape(spec.batch, spec.offset_groups, sharing, bordered.shape[-2] * width)
@@ -116,10 +116,10 @@ def _positions(axis: Axis, dtype: torch.dtype, like: Tensor) -> Tensor:
 
 def _corners(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
     """Index in the bordered image and weight of the two pixels around each position."""
-    position = position.clamp(-_BEFORE, size)
+    position = position.clamp(-_BORDER, size)
     low = position.detach().floor()
     fraction = position - low
-    index = low.nan_to_num(0).long() + _BEFORE  # a NaN reaches the result through its weight
+    index = low.nan_to_num(0).long() + _BORDER  # a NaN reaches the result through its weight
     return [(index, 1 - fraction), (index + 1, fraction)]
 
 

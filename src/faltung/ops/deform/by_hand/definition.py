@@ -50,8 +50,7 @@ def deform_conv2d(
     spec = deform_spec(
         x.shape, offset.shape, w.shape,
         None if b is None else b.shape, None if mask is None else mask.shape,
-        stride=stride, padding=padding, dilation=dilation,
-        dtype=str(x.dtype).removeprefix("torch."),
+        stride=stride, padding=padding, dilation=dilation, dtype=str(x.dtype).split(".")[1],
     )  # fmt: skip
     image = x.reshape(spec.x_shape)
     by_tap = (spec.batch, spec.offset_groups, *spec.kernel_size)
@@ -63,11 +62,9 @@ def deform_conv2d(
     rows, columns = spec.axes
 
     y = x.new_zeros(spec.y_shape)
-    for n, o, *q in itertools.product(*map(range, spec.y_shape)):
-        qy, qx = q
+    for n, o, qy, qx in itertools.product(*map(range, spec.y_shape)):
         total = x.new_zeros(()) if b is None else b[o].clone()
-        for c, *t in itertools.product(range(group_channels), *map(range, spec.kernel_size)):
-            ty, tx = t
+        for c, ty, tx in itertools.product(*map(range, spec.w_shape[1:])):
             channel = o // filters * group_channels + c
             at = (n, channel // sharing, ty, tx)
             py = rows.padded_position(qy, ty) + float(offset[(*at, 0, qy, qx)])

@@ -16,12 +16,17 @@ from ..stage import Stage
 Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 TAPS = [(i, j) for i in range(3) for j in range(3)]
+SQUARE_LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8))
+
+# centre row, centre column and radius in the full photograph
+BADGE = (32.0, 130.0, 62.0)
+FLAG = (62.0, 32.0, 62.0)
 
 
 def scene(stage: Stage) -> Scene:
     """A 3×3 convolution whose taps are moved by an offset field."""
     soft = gauss(3, 0.6)[None, None].repeat(3, 1, 1, 1)
-    lens, swirl = _offsets(stage, _lens), _offsets(stage, _swirl)
+    lens, swirl = _offsets(stage, _lens, BADGE), _offsets(stage, _swirl, FLAG)
     names = {"soft": soft, "lens": lens, "swirl": swirl}
     through_lens = stage.run("deform_conv2d(photo, lens, soft, padding=1)", names)
     swirled = stage.run("deform_conv2d(photo, swirl, soft, padding=1)", names)
@@ -30,19 +35,20 @@ def scene(stage: Stage) -> Scene:
         title="Deformable: every tap has its own place",
         rows="17",
         text="Besides the weight there is an offset (dy, dx) for each tap at each output, learned "
-        "in a network, given here by a lens and by a swirl. A tap reads the photograph between "
-        "its pixels, where its offset points. The dots are where the nine taps of some outputs "
-        "look: on a straight grid without offsets, bent with them.",
+        "in a network, given here by a lens over the badge and a swirl in the flag. A tap reads "
+        "the photograph between its pixels, where its offset points. The dots are where the nine "
+        "taps of some outputs look, drawn further apart than they are: in straight squares "
+        "without offsets, in bent ones with them.",
         strips=(
             strip(
-                _points(stage, None, "no offsets: straight"),
+                _points(stage, torch.zeros_like(lens), "no offsets: straight"),
                 _points(stage, lens, "taps bent by a lens"),
                 _points(stage, swirl, "taps bent by a swirl"),
             ),
             strip(
                 photograph(stage.photo[0], "the photograph", "The portrait of Grace Hopper."),
-                photograph(through_lens.result[0], "through the lens", "Her face, magnified."),
-                photograph(swirled.result[0], "through the swirl", "Her face, twisted."),
+                photograph(through_lens.result[0], "through the lens", "The badge, magnified."),
+                photograph(swirled.result[0], "through the swirl", "The flag's stars, swirled."),
             ),
         ),
         lines=(through_lens, swirled),
@@ -57,51 +63,52 @@ def _lens(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _swirl(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn by up to 2 radians at the centre, fading to nothing at the unit circle."""
-    angle = 2.0 * (1 - (x**2 + y**2).sqrt()).clamp_min(0) ** 2
+    """Turn by up to 2.6 radians at the centre, fading to nothing at the unit circle."""
+    angle = 2.6 * (1 - (x**2 + y**2).sqrt()).clamp_min(0) ** 2
     cos, sin = angle.cos(), angle.sin()
     return x * sin + y * cos - y, x * cos - y * sin - x
 
 
-def _offsets(stage: Stage, field: Field) -> Tensor:
-    """Offsets [1, 18, H, W] that move each tap as the field moves the place it stands on."""
+def _offsets(stage: Stage, field: Field, circle: tuple[float, float, float]) -> Tensor:
+    """Offsets [1, 18, H, W] that move each tap as the field moves the place it stands on.
+
+    The circle is the centre's row and column and the radius, in pixels of the full photograph.
+    """
     height, width = stage.photo.shape[-2:]
-    centre, radius = (0.345 * height, 0.51 * width), 0.30 * height
+    row, column, radius = (v * stage.scale for v in circle)
     offset = torch.empty(1, 2 * len(TAPS), height, width)
     for t, (i, j) in enumerate(TAPS):
-        y = (torch.arange(height)[:, None] + i - 1 - centre[0]) / radius
-        x = (torch.arange(width)[None, :] + j - 1 - centre[1]) / radius
+        y = (torch.arange(height)[:, None] + i - 1 - row) / radius
+        x = (torch.arange(width)[None, :] + j - 1 - column) / radius
         dy, dx = field(*torch.broadcast_tensors(y, x))
         offset[0, 2 * t], offset[0, 2 * t + 1] = dy * radius, dx * radius
     return offset
 
 
-def _points(stage: Stage, offset: Tensor | None, caption: str) -> Picture:
+def _points(stage: Stage, offset: Tensor, caption: str) -> Picture:
     """The photograph with the places that some outputs' taps read."""
     height, width = stage.photo.shape[-2:]
-    step = max(6, round(18 * stage.scale))
-    spread = step / 4  # taps are drawn further apart than the one pixel they are, to be seen
+    step = max(8, round(25 * stage.scale))
 
     def draw(axes: Axes) -> None:
         for q in range(step // 2, height, step):
             for r in range(step // 2, width, step):
-                where = [_reads(offset, q, r, t, spread) for t in range(len(TAPS))]
-                ys, xs = zip(*where, strict=True)
-                axes.plot(xs, ys, ".", color="white", markersize=4.2)
-                axes.plot(xs, ys, ".", color=MARK, markersize=2.6)
+                y, x = zip(*(_reads(offset, q, r, t, step / 3) for t in range(9)), strict=True)
+                for square in SQUARE_LINES:
+                    ends = [y[t] for t in square], [x[t] for t in square]
+                    axes.plot(ends[1], ends[0], "-", color="white", lw=1.6, alpha=0.75)
+                axes.plot(x, y, "o", color=MARK, mec="white", mew=0.7, markersize=6.5)
 
-    return overlay(stage.photo[0], draw, caption, f"Sampling points on the portrait: {caption}.")
+    alt = f"Sampling points on the portrait, {caption}."
+    return overlay(stage.photo[0], draw, caption, alt)
 
 
-def _reads(
-    offset: Tensor | None, q: int, r: int, t: int, spread: float
-) -> tuple[float, float]:
+def _reads(offset: Tensor, q: int, r: int, t: int, apart: float) -> tuple[float, float]:
+    """Where tap t of output (q, r) would look if the taps stood that far apart."""
     i, j = TAPS[t]
-    y, x = q + (i - 1) * spread, r + (j - 1) * spread
-    if offset is None:
-        return y, x
+    y, x = q + (i - 1) * apart, r + (j - 1) * apart
     height, width = offset.shape[-2:]
-    # the offset of the pixel that the drawn tap stands on
+    # the offset of the pixel that the drawn tap stands on: that output's centre tap
     row, column = min(max(round(y), 0), height - 1), min(max(round(x), 0), width - 1)
     return y + float(offset[0, 8, row, column]), x + float(offset[0, 9, row, column])
 

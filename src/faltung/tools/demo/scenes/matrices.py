@@ -20,7 +20,8 @@ SIDE = 5  # pixels of the crop: 3×3 outputs, and matrices that still fit on a p
 def scene(stage: Stage) -> Scene:
     """im2col and the kernel matrix of a 5×5 crop, both equal to the sliding window."""
     top, left = _corner(stage)
-    crop = whole_pixels(stage.grey, 10)[..., top : top + SIDE, left : left + SIDE]
+    cut = (..., slice(top, top + SIDE), slice(left, left + SIDE))
+    crop = whole_pixels(stage.grey, 10)[cut].contiguous()
     weight = stacked(SOBEL_X)
     regions = region_matrix(crop, (3, 3))[0]
     kernel = kernel_matrix(weight, (SIDE, SIDE))
