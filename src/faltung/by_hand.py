@@ -53,7 +53,10 @@ from .ops.conv.by_hand.pointwise import pointwise
 from .ops.conv.by_hand.depthwise_separable import depthwise_separable
 from .ops.conv.by_hand.large_kernel import merge_branches
 
-# other families
+# windows as columns, and taps that move
+from .ops.unfold.by_hand.unfold import unfold
+from .ops.unfold.by_hand.fold import fold
+from .ops.deform.by_hand.definition import deform_conv2d
 
 __all__ = [
     "causal_conv1d",
@@ -74,10 +77,12 @@ __all__ = [
     "conv_transpose_scatter",
     "conv_transpose_zero_insertion",
     "cook_toom",
+    "deform_conv2d",
     "depthwise",
     "depthwise_separable",
     "dft",
     "dilate_weight",
+    "fold",
     "forward",
     "grad_input",
     "grad_weight",
@@ -87,4 +92,5 @@ __all__ = [
     "merge_branches",
     "pointwise",
     "region_matrix",
+    "unfold",
 ]

@@ -14,4 +14,7 @@ from .ops.conv.modules import LazyConv3d as LazyConv3d
 from .ops.conv.modules import LazyConvTranspose1d as LazyConvTranspose1d
 from .ops.conv.modules import LazyConvTranspose2d as LazyConvTranspose2d
 from .ops.conv.modules import LazyConvTranspose3d as LazyConvTranspose3d
+from .ops.deform.modules import DeformConv2d as DeformConv2d
 from .ops.separable.modules import DepthwiseSeparableConv2d as DepthwiseSeparableConv2d
+from .ops.unfold.modules import Fold as Fold
+from .ops.unfold.modules import Unfold as Unfold

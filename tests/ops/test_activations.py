@@ -7,7 +7,7 @@ import torch
 
 from faltung.errors import ArgumentError
 from faltung.ops.activations import ACTIVATIONS, activate
-from faltung.ops.conv.spelling import ACTIVATIONS as SPELLED
+from faltung.ops.spelling import ACTIVATIONS as SPELLED
 
 FORMULAS = {
     "relu": lambda v: max(v, 0.0),

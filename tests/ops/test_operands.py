@@ -9,13 +9,13 @@ from faltung.ops.operands import checked, memory_layout, under_autocast
 
 
 def test_names_dtype_and_device() -> None:
-    assert checked("f", {"input": torch.ones(2, dtype=torch.bfloat16), "bias": None}) == (
+    assert checked("f", {"input": torch.ones(2, dtype=torch.bfloat16)}, {"bias": None}) == (
         "bfloat16",
         "cpu",
     )
 
 
-@pytest.mark.parametrize("bad", [[1.0], 3, "x", np.ones(3)])
+@pytest.mark.parametrize("bad", [[1.0], 3, "x", np.ones(3), None])
 def test_refuses_what_is_no_tensor(bad: object) -> None:
     name = type(bad).__name__
     with pytest.raises(ArgumentTypeError, match=f"conv2d: weight must be a tensor, got {name}"):

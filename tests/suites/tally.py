@@ -59,10 +59,18 @@ class Cases:
         self._node, self._failures = node, []
 
     def __call__(self, suite):
-        # the report copies this list, but not this dictionary, when the test has ended
-        self._counts = {"suite": suite}
-        self._node.user_properties.append((_PROPERTY, self._counts))
+        self._counts = self._reported(suite)
         return self
+
+    def leave_out(self, suite, count):
+        """Count cases of a suite that are not run."""
+        self._reported(suite)["left out"] = count
+
+    def _reported(self, suite):
+        # the report copies the list of properties, but not this dictionary, when the test has ended
+        counts = {"suite": suite}
+        self._node.user_properties.append((_PROPERTY, counts))
+        return counts
 
     def __enter__(self):
         return lambda name: Case(name, self._counts, self._failures)

@@ -10,6 +10,7 @@ Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning
 arXiv 1603.07285, sections 2 and 4; `same` is TensorFlow's and ONNX's SAME_UPPER.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,6 +88,19 @@ def resolve_padding(
     if padding == "valid":
         return 0, 0
     return same_padding(input_size, kernel_size, stride, dilation, lower=padding == "same_lower")
+
+
+def resolve_paddings(
+    padding: str | Pairs, input_size: Sizes, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+) -> Pairs:
+    """The (low, high) pair of every axis, from a word for all of them or from the pairs."""
+    per_axis: Sequence[str | tuple[int, int]] = padding
+    if isinstance(padding, str):
+        per_axis = (padding,) * len(input_size)
+    return tuple(
+        resolve_padding(p, n, k, s, d)
+        for p, n, k, s, d in zip(per_axis, input_size, kernel_size, stride, dilation, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What the tensors of a call must have in common, and how they lie in memory."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeGuard
 
 import torch
@@ -11,16 +10,17 @@ from ..errors import ArgumentError, ArgumentTypeError
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def checked(call: str, operands: Mapping[str, Any]) -> tuple[str, str]:
-    """The dtype and device that all operands share; an operand that is None is left out.
+def checked(
+    call: str, operands: Mapping[str, Any], optional: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
+    """The dtype and device that all operands share; only an optional one may be None.
 
     Raises `ArgumentTypeError` for what is not a dense tensor and `ArgumentError` for operands that
     disagree.
     """
     first: tuple[str, torch.Tensor] | None = None
-    for name, tensor in operands.items():
-        if tensor is None:
-            continue
+    given = {name: t for name, t in (optional or {}).items() if t is not None}
+    for name, tensor in (*operands.items(), *given.items()):
         if not isinstance(tensor, torch.Tensor):
             raise ArgumentTypeError(f"{call}: {name} must be a tensor, got {type(tensor).__name__}")
         if tensor.layout != torch.strided:
@@ -58,18 +58,18 @@ def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None,
     As PyTorch does for its own convolutions: floating-point operands are cast, float64 is left.
     """
     device = next((t.device.type for t in operands if isinstance(t, torch.Tensor)), None)
-    if device is None or not _has_autocast(device) or not torch.is_autocast_enabled(device):
+    if device is None or not autocasts(device):
         return operands
     wanted = torch.get_autocast_dtype(device)
     return tuple(t.to(wanted) if _is_castable(t) else t for t in operands)
+
+
+def autocasts(device: str) -> bool:
+    """Whether `torch.autocast` is on for that type of device; for `meta` there is no such thing."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _is_castable(operand: object) -> TypeGuard[torch.Tensor]:
     if not isinstance(operand, torch.Tensor):
         return False
     return operand.is_floating_point() and operand.dtype != torch.float64
-
-
-@cache
-def _has_autocast(device: str) -> bool:
-    return torch.amp.autocast_mode.is_autocast_available(device)

@@ -20,7 +20,7 @@ def pad(x: Tensor, axes: Sequence[Axis]) -> Tensor:
     """x [..., in…] -> [..., padded…]; rows that no window reads are cropped."""
     for dim, axis in zip(range(-len(axes), 0), axes, strict=True):
         if not _by_ends(axis):
-            x = x.index_select(dim, _positions(axis, x.device))
+            x = x.index_select(dim, torch.tensor(_positions(axis), device=x.device))
     ends = [_ends(axis) for axis in axes]
     return F.pad(x, _flat(ends)) if any(map(any, ends)) else x
 
@@ -31,7 +31,13 @@ def pad_adjoint(g: Tensor, axes: Sequence[Axis]) -> Tensor:
         if not _by_ends(axis):
             shape = list(g.shape)
             shape[dim] = axis.input_size
-            g = g.new_zeros(shape).index_add(dim, _positions(axis, g.device), g)
+            gx, start = g.new_zeros(shape), 0
+            # one run of different positions at a time: adding stays in order on every device
+            for run in _runs(_positions(axis)):
+                index = torch.tensor(run, device=g.device)
+                gx = gx.index_add(dim, index, g.narrow(dim, start, len(run)))
+                start += len(run)
+            g = gx
     ends = [(-low, -high) for low, high in map(_ends, axes)]
     return F.pad(g, _flat(ends)) if any(map(any, ends)) else g
 
@@ -48,10 +54,19 @@ def _ends(axis: Axis) -> tuple[int, int]:
     return (low, axis.padded_size - low - axis.input_size) if _by_ends(axis) else (0, 0)
 
 
-def _positions(axis: Axis, device: torch.device) -> Tensor:
-    low = axis.padding[0]
-    positions = [axis.fold_in(j - low) for j in range(axis.padded_size)]
-    return torch.tensor(positions, device=device)
+def _positions(axis: Axis) -> list[int | None]:
+    """The input position behind each padded one; never None where a mode fills the padding."""
+    return [axis.fold_in(j - axis.padding[0]) for j in range(axis.padded_size)]
+
+
+def _runs(positions: list[int | None]) -> list[list[int | None]]:
+    """The positions cut wherever one of them comes back."""
+    runs: list[list[int | None]] = [[]]
+    for position in positions:
+        if position in runs[-1]:
+            runs.append([])
+        runs[-1].append(position)
+    return runs
 
 
 def _flat(ends: Sequence[tuple[int, int]]) -> list[int]:

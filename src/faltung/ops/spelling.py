@@ -48,11 +48,15 @@ class Count:
 
 @dataclass(frozen=True)
 class PerAxis:
-    """A number per spatial axis: `i3x4`, or `s2` for an equal one where there is a default."""
+    """A number per spatial axis: `i3x4`, or `s2` for an equal one where there is a default.
+
+    `unless` names a property of the spec that the field follows by default; then it is left out.
+    """
 
     prefix: str
     field: str
     default: int | None = None
+    unless: str | None = None
 
     def write(self, value: tuple[int, ...]) -> str:
         """The word, empty where every axis has the default."""
@@ -125,7 +129,7 @@ class Spelling:
 
     def write(self, spec: Any) -> str:
         """The spelling of a spec."""
-        written = [word.write(getattr(spec, word.field)) for word in self.words]
+        written = [w.write(getattr(spec, w.field)) for w in self.words if not _follows(spec, w)]
         return " ".join([spec.task, *filter(None, written), spec.dtype, spec.device])
 
     def read(self, text: str) -> dict[str, Any]:
@@ -187,5 +191,13 @@ class Spelling:
     @cached_property
     def _required(self) -> list[str]:
         """Fields that have no default."""
+        optional = {w.field for w in self.words if isinstance(w, PerAxis) and w.unless}
         numbers = [w for w in self.words if isinstance(w, (Count, PerAxis))]
-        return [word.field for word in numbers if word.default is None]
+        return [w.field for w in numbers if w.default is None and w.field not in optional]
+
+
+def _follows(spec: Any, word: Word) -> bool:
+    """Whether the word's field has the value that another property of the spec gives it."""
+    if not isinstance(word, PerAxis) or word.unless is None:
+        return False
+    return bool(getattr(spec, word.field) == getattr(spec, word.unless))

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..ops.conv.spec import ConvSpec
-from ..ops.conv.spelling import TASKS
+from ..ops.conv.spec import TASKS
 from ..planning import readable_bytes
 from .printing import new_table
 

@@ -274,7 +274,7 @@ TRANSPOSED_BAD: list[tuple[dict[str, Any], str]] = [
     ({"bias": torch.ones(4)}, r"bias must have shape \(3,\)"),
     ({"groups": 3}, "groups=3 does not divide 4 channels"),
     ({"weight": torch.ones(5, 3, 3, 3)}, r"input has 4 channels but weight \(5, 3, 3, 3\) needs 5"),
-    ({"padding_mode": "reflect", "padding": 4}, r"reflect padding \(4, 4\) must be smaller than .* 2"),
+    ({"padding_mode": "reflect", "padding": 4}, r"reflect padding \(4, 4\) must be smaller"),
 ]  # fmt: skip
 
 

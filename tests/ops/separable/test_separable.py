@@ -55,7 +55,9 @@ def test_mistakes() -> None:
         depthwise_separable_conv2d(x, d, torch.ones(2, 4, 3, 3))
     with pytest.raises(ArgumentError, match="input has 4 channels but weight"):
         depthwise_separable_conv2d(x, d, torch.ones(2, 5, 1, 1))
-    with pytest.raises(ArgumentError, match="input must have 4 dimensions"):
+    with pytest.raises(
+        ArgumentError, match=r"input must be \[N, C, H, W\] or \[C, H, W\], got 2-D"
+    ):
         depthwise_separable_conv2d(x[0, 0], d, p)
     with pytest.raises(ArgumentTypeError, match="depthwise_weight must be a tensor, got list"):
         depthwise_separable_conv2d(x, [1], p)  # type: ignore[arg-type]

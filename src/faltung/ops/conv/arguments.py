@@ -13,7 +13,7 @@ from ..geometry import (
     Pairs,
     Sizes,
     legal_output_paddings,
-    resolve_padding,
+    resolve_paddings,
     transposed_output_size,
 )
 from .spec import ConvSpec
@@ -62,7 +62,7 @@ def conv_spec(
     _bias(call, bias_shape, out_channels)
     stride = integers(stride, dims, f"{call}: stride", minimum=1)
     dilation = integers(dilation, dims, f"{call}: dilation", minimum=1)
-    pairs = _resolve(
+    pairs = resolve_paddings(
         padding_pairs(padding, dims, f"{call}: padding"), size, kernel, stride, dilation
     )
     return ConvSpec(
@@ -173,18 +173,6 @@ def _output_padding(call: str, value: Any, stride: Sizes, dilation: Sizes) -> Si
     return extra
 
 
-def _resolve(
-    padding: str | Pairs, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes
-) -> Pairs:
-    per_axis: Sequence[str | tuple[int, int]] = padding
-    if isinstance(padding, str):
-        per_axis = (padding,) * len(size)
-    return tuple(
-        resolve_padding(p, n, k, s, d)
-        for p, n, k, s, d in zip(per_axis, size, kernel, stride, dilation, strict=True)
-    )
-
-
 def _transposed_sizes(
     call: str,
     padding: Any,
@@ -203,9 +191,9 @@ def _transposed_sizes(
         )
     if padding in ("same", "same_lower"):
         whole = tuple(n * s for n, s in zip(size, stride, strict=True))
-        pairs = _resolve(padding, whole, kernel, stride, dilation)
+        pairs = resolve_paddings(padding, whole, kernel, stride, dilation)
         return tuple(n + e for n, e in zip(whole, extra, strict=True)), pairs
-    pairs = _resolve(padding, size, kernel, stride, dilation)
+    pairs = resolve_paddings(padding, size, kernel, stride, dilation)
     result = tuple(
         transposed_output_size(n, k, s, p, d, e)
         for n, k, s, p, d, e in zip(size, kernel, stride, pairs, dilation, extra, strict=True)

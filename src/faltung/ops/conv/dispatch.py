@@ -5,6 +5,7 @@ is made of, a dictionary has the plan, and the routine runs. Only a miss checks 
 makes a spec and plans. Differentiation goes through `autograd`, which plans each task by itself.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -71,10 +72,12 @@ def planned(
 ) -> planning.Plan:
     """The plan of a call; every user error is raised on the way."""
     call = f"{kind}{dims}d"
-    dtype, device = checked(call, {"input": input, "weight": weight, "bias": bias})
+    dtype, device = checked(call, {"input": input, "weight": weight}, {"bias": bias})
     shapes = (input.shape, weight.shape, None if bias is None else bias.shape)
     batched = input if input.dim() == dims + 2 else input.unsqueeze(0)
-    maker = {"conv": conv_spec, "conv_transpose": conv_transpose_spec}[kind]
+    maker: Callable[..., ConvSpec] = {"conv": conv_spec, "conv_transpose": conv_transpose_spec}[
+        kind
+    ]
     spec = maker(
         *shapes, *arguments[:-1],
         dims=dims, dtype=dtype, device=device, layout=memory_layout(batched),

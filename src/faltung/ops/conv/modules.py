@@ -21,10 +21,18 @@ from .dispatch import convolve, convolve_transposed
 _EXTRAS = ("activation", "algorithm")
 
 
-class _Beyond(torch.nn.modules.conv._ConvNd):
-    """What our modules hold beyond PyTorch's."""
+class _Beyond(torch.nn.Module):
+    """What our modules hold beyond PyTorch's, in which they are mixed."""
 
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    groups: int
     padding: Any
+    padding_mode: Any
+    weight: Any
+    bias: Any
     activation: str | None
     algorithm: str | None
 
@@ -33,7 +41,7 @@ class _Beyond(torch.nn.modules.conv._ConvNd):
     ) -> None:
         """Set what PyTorch's constructor was not told, since it refuses some of it."""
         self.padding = _as_stored(padding, len(self.kernel_size), type(self).__name__)
-        self.padding_mode = known_mode(mode)  # type: ignore[assignment]
+        self.padding_mode = known_mode(mode)
         self.activation, self.algorithm = activation, algorithm
 
     def extra_repr(self) -> str:
@@ -116,7 +124,7 @@ class _Conv(_Convolves):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias, "zeros",
             device, dtype,
-        )  # type: ignore[call-arg]  # fmt: skip
+        )  # fmt: skip
         self._set_beyond(padding, padding_mode, activation, algorithm)
 
 
@@ -142,7 +150,7 @@ class _ConvTranspose(_ConvolvesTransposed):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, 0, output_padding, groups, bias,
             dilation, "zeros", device, dtype,
-        )  # type: ignore[call-arg]  # fmt: skip
+        )  # fmt: skip
         self._set_beyond(padding, padding_mode, activation, algorithm)
 
 
@@ -165,7 +173,7 @@ class _LazyConv(_Convolves):
     ) -> None:
         super().__init__(
             out_channels, kernel_size, stride, 0, dilation, groups, bias, "zeros", device, dtype
-        )  # type: ignore[call-arg]
+        )
         self._set_beyond(padding, padding_mode, activation, algorithm)
 
 
@@ -190,7 +198,7 @@ class _LazyConvTranspose(_ConvolvesTransposed):
         super().__init__(
             out_channels, kernel_size, stride, 0, output_padding, groups, bias, dilation, "zeros",
             device, dtype,
-        )  # type: ignore[call-arg]  # fmt: skip
+        )  # fmt: skip
         self._set_beyond(padding, padding_mode, activation, algorithm)
 
 

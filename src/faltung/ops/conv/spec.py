@@ -22,13 +22,41 @@ from functools import cached_property
 from ...errors import ArgumentError
 from ..arguments import PADDING_MODES
 from ..geometry import Axis, Pairs, Sizes, check_padding_mode
-from .spelling import ACTIVATIONS, LAYOUTS, TASKS, read, spell
+from ..spelling import (
+    ACTIVATIONS,
+    DTYPES,
+    Choice,
+    Count,
+    Flag,
+    PairPerAxis,
+    PerAxis,
+    Spelling,
+)
 
-ITEM_SIZES = {
-    "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8,
-    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8,
-    "complex32": 4, "complex64": 8, "complex128": 16,
-}  # fmt: skip
+TASKS = ("forward", "grad_input", "grad_weight")
+LAYOUTS = ("contiguous", "channels_last", "strided")
+
+# `y` stands only where fewer outputs exist than the formula gives
+_SPELLING = Spelling(
+    tasks=TASKS,
+    example="forward n1 c8 o8 i32x32 k3x3 float32 cpu",
+    words=(
+        Count("n", "batch"),
+        Count("c", "in_channels"),
+        Count("o", "out_channels"),
+        PerAxis("i", "input_size"),
+        PerAxis("k", "kernel_size"),
+        PerAxis("y", "output_size", unless="full_output_size"),
+        PerAxis("s", "stride", default=1),
+        PairPerAxis("p", "padding"),
+        PerAxis("d", "dilation", default=1),
+        Count("g", "groups", default=1),
+        Choice("padding_mode", PADDING_MODES, default="zeros"),
+        Flag("bias"),
+        Choice("activation", ACTIVATIONS),
+        Choice("layout", LAYOUTS, default="contiguous"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -82,14 +110,14 @@ class ConvSpec:
     @classmethod
     def parse(cls, text: str) -> "ConvSpec":
         """The spec that a spelling names; the inverse of `str`."""
-        return cls(**read(text))
+        return cls(**_SPELLING.read(text))
 
     def with_task(self, task: str) -> "ConvSpec":
         """The same convolution, another of its three tasks, without bias and activation."""
         return replace(self, task=task, bias=False, activation=None)
 
     def __str__(self) -> str:
-        return spell(self)
+        return _SPELLING.write(self)
 
     # -- sizes ------------------------------------------------------------------------------------
 
@@ -179,7 +207,7 @@ class ConvSpec:
     @property
     def item_size(self) -> int:
         """Bytes of one number."""
-        return ITEM_SIZES[self.dtype]
+        return DTYPES[self.dtype]
 
     @property
     def bytes(self) -> int:
@@ -225,7 +253,7 @@ class ConvSpec:
             ("task", self.task, TASKS),
             ("padding_mode", self.padding_mode, PADDING_MODES),
             ("activation", self.activation, (None, *ACTIVATIONS)),
-            ("dtype", self.dtype, tuple(ITEM_SIZES)),
+            ("dtype", self.dtype, tuple(DTYPES)),
             ("layout", self.layout, LAYOUTS),
         ):
             if value not in known:

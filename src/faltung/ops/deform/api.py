@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ... import planning, settings
-from ..operands import checked
+from ..operands import autocasts, checked
 from .arguments import deform_spec
 
 
@@ -56,7 +56,7 @@ def deform_conv2d(
     """
     operands = {"input": input, "offset": offset, "weight": weight, "bias": bias, "mask": mask}
     arguments = (stride, padding, dilation, activation, algorithm)
-    if not _autocasts(input):
+    if not isinstance(input, Tensor) or not autocasts(input.device.type):
         return _planned(operands, *arguments)
     with torch.autocast(input.device.type, enabled=False):
         # in float32, as in torchvision, because offsets are positions
@@ -73,38 +73,23 @@ def _planned(
     algorithm: str | None,
 ) -> Tensor:
     """The call as a spec, a plan and a run."""
-    dtype, device = checked("deform_conv2d", operands)
     x, offset, w, b, mask = operands.values()
+    required = {"input": x, "offset": offset, "weight": w}
+    dtype, device = checked("deform_conv2d", required, {"bias": b, "mask": mask})
     spec = deform_spec(
         x.shape, offset.shape, w.shape,
         None if b is None else b.shape, None if mask is None else mask.shape,
         stride=stride, padding=padding, dilation=dilation, activation=activation,
         dtype=dtype, device=device,
     )  # fmt: skip
-    y: Tensor = planning.plan(spec, "deform", _settings(algorithm))(
+    y: Tensor = planning.plan(spec, "deform", settings.with_algorithm(algorithm))(
         x.reshape(spec.x_shape), offset.reshape(spec.offset_shape), w, b,
         None if mask is None else mask.reshape(spec.mask_shape),
     )  # fmt: skip
     return y if x.dim() == 4 else y.squeeze(0)
 
 
-def _autocasts(input: Any) -> bool:
-    """Whether `torch.autocast` is on where the input lies."""
-    if not isinstance(input, Tensor):
-        return False
-    device = input.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-
-
 def _widened(tensor: Any) -> Any:
     """A half-precision tensor in float32; anything else as it is."""
     halves = (torch.float16, torch.bfloat16)
     return tensor.float() if isinstance(tensor, Tensor) and tensor.dtype in halves else tensor
-
-
-def _settings(algorithm: str | None) -> settings.Settings:
-    """The settings in force, with the algorithm that the call names."""
-    if algorithm is None:
-        return settings.current()
-    with settings.using(algorithm=algorithm) as named:
-        return named

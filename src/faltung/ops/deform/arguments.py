@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ..arguments import integers, padding_pairs
-from ..geometry import Sizes, resolve_padding
+from ..geometry import Sizes, resolve_paddings
 from .spec import FLOATS, DeformSpec
 
 
@@ -44,11 +44,7 @@ def deform_spec(
     stride = integers(stride, 2, "deform_conv2d: stride", minimum=1)
     dilation = integers(dilation, 2, "deform_conv2d: dilation", minimum=1)
     padding = padding_pairs(padding, 2, "deform_conv2d: padding")
-    per_axis = (padding,) * 2 if isinstance(padding, str) else padding
-    pairs = tuple(
-        resolve_padding(p, n, k, s, d)
-        for p, n, k, s, d in zip(per_axis, size, kernel, stride, dilation, strict=True)
-    )
+    pairs = resolve_paddings(padding, size, kernel, stride, dilation)
     spec = DeformSpec(
         "forward", image[0], image[1], weight[0], size, kernel, stride, pairs, dilation, groups,
         _offset_groups(tuple(offset_shape), kernel), mask_shape is not None, bias_shape is not None,

@@ -44,19 +44,15 @@ def depthwise_separable_conv2d(
     ... ).shape
     torch.Size([1, 128, 32, 32])
 
-    Raises `ArgumentError` or `ArgumentTypeError` as `conv2d` does, and if the pointwise weight is
-    larger than one point.
+    Raises what `conv2d` raises, and `ArgumentError` if the pointwise weight is not 1×1.
     """
     call = "depthwise_separable_conv2d"
-    checked(call, {
+    required = {
         "input": input, "depthwise_weight": depthwise_weight, "pointwise_weight": pointwise_weight,
-        "depthwise_bias": depthwise_bias, "pointwise_bias": pointwise_bias,
-    })  # fmt: skip
+    }  # fmt: skip
+    checked(call, required, {"depthwise_bias": depthwise_bias, "pointwise_bias": pointwise_bias})
     if input.dim() not in (3, 4):
-        raise ArgumentError(
-            f"{call}: input must have 4 dimensions (N, C, H, W) or 3 (C, H, W), got "
-            f"{input.dim()}: {tuple(input.shape)}"
-        )
+        raise ArgumentError(f"{call}: input must be [N, C, H, W] or [C, H, W], got {input.dim()}-D")
     if pointwise_weight.dim() != 4 or pointwise_weight.shape[2:] != (1, 1):
         raise ArgumentError(
             f"{call}: pointwise_weight must be [O, C, 1, 1], got {tuple(pointwise_weight.shape)}"

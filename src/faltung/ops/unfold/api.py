@@ -50,7 +50,7 @@ def unfold(
         input.shape, kernel_size, dilation, padding, stride,
         mode=padding_mode, dtype=dtype, device=device,
     )  # fmt: skip
-    columns = run(input.reshape(spec.image_shape), spec, _settings(algorithm))
+    columns = run(input.reshape(spec.image_shape), spec, settings.with_algorithm(algorithm))
     return columns if input.dim() == spec.dims + 2 else columns.squeeze(0)
 
 
@@ -87,13 +87,5 @@ def fold(
         input.shape, output_size, kernel_size, dilation, padding, stride,
         dtype=dtype, device=device,
     )  # fmt: skip
-    image = run(input.reshape(spec.columns_shape), spec, _settings(algorithm))
+    image = run(input.reshape(spec.columns_shape), spec, settings.with_algorithm(algorithm))
     return image if input.dim() == 3 else image.squeeze(0)
-
-
-def _settings(algorithm: str | None) -> settings.Settings:
-    """The settings in force, with the algorithm that the call names."""
-    if algorithm is None:
-        return settings.current()
-    with settings.using(algorithm=algorithm) as named:
-        return named

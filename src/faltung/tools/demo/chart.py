@@ -6,6 +6,7 @@ The series colours are Okabe and Ito's, which colour-blind readers can tell apar
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def chart(draw: Draw, caption: str, alt: str, size: tuple[float, float] = (8.0, 
 
 
 def _render(draw: Draw, ink: Ink, size: tuple[float, float], kind: str) -> bytes:
-    style = {
+    style: Any = {
         "font.size": 10,
         "text.color": ink.text,
         "axes.labelcolor": ink.text,

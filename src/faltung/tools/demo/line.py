@@ -8,24 +8,47 @@ plan of the same arguments says sizes, parameters, work and algorithm.
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ... import functional
+from ... import functional, planning, settings
 from ...ops.conv.api import plan
 from ...ops.conv.spec import ConvSpec
-from ...ops.geometry import Axis
+from ...ops.deform.arguments import deform_spec
+from ...ops.geometry import Axis, Sizes
+from ...planning import Plan
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 @dataclass(frozen=True)
 class Solved:
-    """A convolution problem and the algorithm that solved it."""
+    """A problem that a line solved: its spelling, sizes and work, and the algorithm that ran.
 
-    spec: ConvSpec
+    `before` and `after` are the shapes of input and result without the batch. `executed_macs`
+    leaves out the taps on zero padding; None where that depends on the numbers (deformable).
+    """
+
+    problem: str
+    before: Sizes
+    after: Sizes
+    formulas: tuple[str, ...]
+    parameters: int
+    macs: int
+    executed_macs: int | None
+    im2col_bytes: int
     algorithm: str
+
+    @classmethod
+    def of(cls, made: Plan) -> "Solved":
+        """The facts of a plan for a convolution."""
+        spec: ConvSpec = made.spec
+        return cls(
+            str(spec), spec.operand_shapes[0][1:], spec.result_shape[1:], formulas(spec),
+            spec.parameters, spec.macs, spec.executed_macs, spec.im2col_bytes, made.algorithm,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ def run_line(text: str, names: Mapping[str, Any]) -> Line:
     ...                 {"image": torch.ones(1, 1, 5, 5), "weight": torch.ones(1, 1, 3, 3)})
     >>> line.result.tolist()
     [[[[9.0, 9.0], [9.0, 9.0]]]]
-    >>> str(line.solved[0].spec)
+    >>> line.solved[0].problem
     'forward n1 c1 o1 i5x5 k3x3 s2 float32 cpu'
     """
     call = ast.parse(text, mode="eval").body
@@ -60,17 +83,14 @@ def run_line(text: str, names: Mapping[str, Any]) -> Line:
     return Line(text, result, _solved(call.func.id, bound.arguments))
 
 
-def formulas(spec: ConvSpec) -> list[str]:
+def formulas(spec: ConvSpec) -> tuple[str, ...]:
     """The size formula of each axis with its numbers filled in; equal axes are said once.
 
     >>> formulas(ConvSpec.parse("forward n1 c1 o1 i80x80 k3x3 s2 p1 float32 cpu"))
-    ['⌊(80 + 1 + 1 − 1·(3 − 1) − 1) / 2⌋ + 1 = 40']
+    ('⌊(80 + 1 + 1 − 1·(3 − 1) − 1) / 2⌋ + 1 = 40',)
     """
-    write = _transposed_formula if spec.task == "grad_input" else _forward_formula
-    texts = [write(axis) for axis in spec.axes]
-    if len(set(texts)) == 1:
-        return texts[:1]
-    return [f"{name} {text}" for name, text in zip(AXES[spec.dims], texts, strict=True)]
+    transposed = spec.task == "grad_input"
+    return _said(spec.axes, _transposed_formula if transposed else _forward_formula)
 
 
 def counted(number: float) -> str:
@@ -95,6 +115,8 @@ def _solved(function: str, a: Mapping[str, Any]) -> tuple[Solved, ...]:
         return _separable(a)
     if function == "causal_conv1d":
         return (_plan(a, padding="causal"),)
+    if function == "deform_conv2d":
+        return (_deformed(a),)
     if function.startswith("conv_transpose"):
         made = plan(
             a["input"], a["weight"], a["bias"],
@@ -102,7 +124,7 @@ def _solved(function: str, a: Mapping[str, Any]) -> tuple[Solved, ...]:
             dilation=a["dilation"], groups=a["groups"], padding_mode=a["padding_mode"],
             transposed=True,
         )  # fmt: skip
-        return (Solved(made.spec, made.algorithm),)
+        return (Solved.of(made),)
     if function.startswith("conv"):
         return (_plan(a, padding=a["padding"]),)
     return ()
@@ -114,7 +136,7 @@ def _plan(a: Mapping[str, Any], padding: Any) -> Solved:
         stride=a["stride"], padding=padding, dilation=a["dilation"], groups=a["groups"],
         padding_mode=a.get("padding_mode", "zeros"),
     )  # fmt: skip
-    return Solved(made.spec, made.algorithm)
+    return Solved.of(made)
 
 
 def _separable(a: Mapping[str, Any]) -> tuple[Solved, ...]:
@@ -125,7 +147,28 @@ def _separable(a: Mapping[str, Any]) -> tuple[Solved, ...]:
     )  # fmt: skip
     between = x.new_empty(first.spec.y_shape)
     second = plan(between, a["pointwise_weight"], a["pointwise_bias"])
-    return Solved(first.spec, first.algorithm), Solved(second.spec, second.algorithm)
+    return Solved.of(first), Solved.of(second)
+
+
+def _deformed(a: Mapping[str, Any]) -> Solved:
+    shapes = [None if a[n] is None else a[n].shape for n in ("bias", "mask")]
+    spec = deform_spec(
+        a["input"].shape, a["offset"].shape, a["weight"].shape, *shapes,
+        stride=a["stride"], padding=a["padding"], dilation=a["dilation"],
+        activation=a["activation"],
+    )  # fmt: skip
+    made = planning.plan(spec, "deform", settings.with_algorithm(a["algorithm"]))
+    return Solved(
+        str(spec), spec.x_shape[1:], spec.y_shape[1:], _said(spec.axes, _forward_formula),
+        math.prod(spec.w_shape), spec.macs, None, spec.columns_bytes, made.algorithm,
+    )  # fmt: skip
+
+
+def _said(axes: Sequence[Axis], formula: Callable[[Axis], str]) -> tuple[str, ...]:
+    texts = [formula(axis) for axis in axes]
+    if len(set(texts)) == 1:
+        return (texts[0],)
+    return tuple(f"{name} {text}" for name, text in zip(AXES[len(axes)], texts, strict=True))
 
 
 def _forward_formula(axis: Axis) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from .scene import Picture, Scale
 
 SIGNED, MAGNITUDE = "RdBu_r", "inferno"
+SMALL = 64  # columns of an image below which its pixels are shown as squares
 MARK = "#d55e00"  # what is drawn over a photograph: Okabe and Ito's vermilion
 
 
@@ -41,12 +42,13 @@ def signed(response: Tensor, caption: str, alt: str, largest: float | None = Non
     """
     largest = largest or float(response.abs().flatten().quantile(0.998))
     scale = Scale(f"−{largest:.2g}", f"+{largest:.2g}", _colours(SIGNED))
-    return Picture(caption, alt, _mapped(response, SIGNED, -largest, largest), scale=scale)
+    image = _mapped(response, SIGNED, -largest, largest)
+    return Picture(caption, alt, image, scale=scale, pixelated=response.shape[-1] < SMALL)
 
 
-def magnitude(response: Tensor, caption: str, alt: str) -> Picture:
-    """A response [H, W] without sign, from 0 in black to its largest values in yellow."""
-    largest = float(response.flatten().quantile(0.998))
+def magnitude(response: Tensor, caption: str, alt: str, largest: float | None = None) -> Picture:
+    """A response [H, W] without sign, from 0 in black to `largest` in yellow; see `signed`."""
+    largest = largest or float(response.flatten().quantile(0.998))
     scale = Scale("0", f"{largest:.2g}", _colours(MAGNITUDE))
     return Picture(caption, alt, _mapped(response, MAGNITUDE, 0.0, largest), scale=scale)
 

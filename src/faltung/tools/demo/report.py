@@ -8,10 +8,11 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ... import __version__
+from ...ops.geometry import Sizes
 from ...planning import readable_bytes
 from ..verification.checks import Row
 from .layers import Checked
-from .line import Solved, counted, formulas
+from .line import counted
 from .paint import photograph
 from .scene import Scene
 from .stage import Stage
@@ -61,7 +62,6 @@ def write(findings: Findings, stage: Stage, folder: Path) -> Path:
         "data_uri": data_uri,
         "kind": lambda item: type(item).__name__.lower(),
         "counted": counted,
-        "formulas": formulas,
         "sizes": sizes,
         "readable_bytes": readable_bytes,
     }
@@ -84,13 +84,10 @@ def data_uri(image: bytes, mime: str = "image/png") -> str:
     return f"data:{mime};base64,{base64.b64encode(image).decode('ascii')}"
 
 
-def sizes(solved: Solved) -> str:
-    """What goes in and what comes out: channels × sizes.
+def sizes(shape: Sizes) -> str:
+    """A shape as people write it.
 
-    >>> from faltung import ConvSpec
-    >>> sizes(Solved(ConvSpec.parse("forward n1 c3 o8 i9x7 k3x3 float32 cpu"), "direct"))
-    '3×9×7 → 8×7×5'
+    >>> sizes((3, 300, 250))
+    '3×300×250'
     """
-    spec = solved.spec
-    before, after = spec.operand_shapes[0], spec.result_shape
-    return " → ".join("×".join(str(n) for n in shape[1:]) for shape in (before, after))
+    return "×".join(str(n) for n in shape)

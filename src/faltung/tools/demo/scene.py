@@ -56,7 +56,8 @@ class Grid:
 
     def text(self, value: float) -> str:
         """The number as it is written in its cell."""
-        return f"{value:.{self.digits}f}".replace("-", "−")
+        rounded = round(value, self.digits) + 0.0  # adding zero turns −0 into 0
+        return f"{rounded:.{self.digits}f}".replace("-", "−")
 
 
 @dataclass(frozen=True)

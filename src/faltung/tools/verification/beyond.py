@@ -182,10 +182,10 @@ def same_with_stride(numbers: Numbers) -> Iterator[Check]:
         w = numbers.weight((3, 2, k, k), torch.float32, whole=True)
         word = "same_lower" if lower else "same"
         ends = [end for size in (n + 1, n) for end in _same_ends(size, k, s, d, lower=lower)]
-        truth = Truth(lambda x, w, e=ends, a=(s, 0, d): _padded(x, w, e, a), (x, w), whole=True)
+        truth = Truth(partial(_padded, ends, (s, 0, d)), (x, w), whole=True)
         problem = f"{word}: i{n}x{n + 1} k{k} s{s} d{d}"
         ways: dict[str, Callable[[], Tensor]] = {
-            "PyTorch": lambda x=x, w=w, e=ends, a=(s, 0, d): F.conv2d(F.pad(x, e), w, None, *a),
+            "PyTorch": partial(F.conv2d, F.pad(x, ends), w, None, s, 0, d),
             "by hand: definition": partial(by_hand.conv, x, w, None, s, word, d),
             "planned": partial(functional.conv2d, x, w, None, s, word, d),
         }
@@ -294,8 +294,8 @@ def _same_ends(n: int, k: int, s: int, d: int, *, lower: bool) -> tuple[int, int
     return (total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
 
 
-def _padded(x: Tensor, w: Tensor, ends: list[int], arguments: tuple[int, int, int]) -> Tensor:
-    return by_hand.conv(F.pad(x, ends), w, None, *arguments)
+def _padded(ends: list[int], geometry: tuple[int, int, int], x: Tensor, w: Tensor) -> Tensor:
+    return by_hand.conv(F.pad(x, ends), w, None, *geometry)
 
 
 def _in_double(module: torch.nn.Module, x: Tensor) -> Tensor:

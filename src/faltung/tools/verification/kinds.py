@@ -106,9 +106,7 @@ def depthwise_separable(numbers: Numbers) -> Iterator[Check]:
         operands = (x, dw, pw, db, pb, 2, 1)
         ways: dict[str, Callable[[], Tensor]] = {
             "by hand: both steps": partial(by_hand.depthwise_separable, *operands),
-            "PyTorch": lambda t=operands: F.conv2d(
-                F.conv2d(t[0], t[1], t[3], 2, 1, groups=4), t[2], t[4]
-            ),
+            "PyTorch": partial(_separated_by_pytorch, x, dw, pw, db, pb),
             "planned": partial(functional.depthwise_separable_conv2d, *operands),
             "module": partial(module, x),
         }
@@ -163,13 +161,7 @@ def deformable(numbers: Numbers) -> Iterator[Check]:
         mask = None
         if version == 2:
             mask = numbers.weight((2, offset_groups * 9, *size), torch.float32, whole=True) / 4
-        truth = Truth(
-            lambda x, w, b, o=offset, s=stride, m=mask: by_hand.deform_conv2d(
-                x, o.to(x.dtype), w, b, s, 1, 1, None if m is None else _like(m, x, w)
-            ),
-            (x, w, b),
-            whole=whole,
-        )
+        truth = Truth(partial(_deformed, offset, stride), (x, w, b, mask), whole=whole)
         call = partial(functional.deform_conv2d, x, offset, w, b, stride, 1, 1, mask)
         shapes = (x.shape, offset.shape, w.shape, b.shape, None if mask is None else mask.shape)
         spec = deform_spec(*shapes, stride=stride, padding=1, dilation=1)
@@ -271,10 +263,10 @@ def _causal(function: Callable[..., Tensor], layer: Layer) -> Tensor:
     return function(layer.a, layer.w, layer.b, spec.stride, spec.dilation, spec.groups)
 
 
-def _like(mask: Tensor, x: Tensor, w: Tensor) -> Tensor:
-    """The mask in x's dtype; positive where magnitudes are summed, which is where x and w are."""
-    positive = bool((x >= 0).all()) and bool((w >= 0).all())
-    return (mask.abs() if positive else mask).to(x.dtype)
+def _deformed(
+    offset: Tensor, stride: int, x: Tensor, w: Tensor, b: Tensor, mask: Tensor | None
+) -> Tensor:
+    return by_hand.deform_conv2d(x, offset.to(x.dtype), w, b, stride, 1, 1, mask)
 
 
 def _without_offsets(
@@ -292,6 +284,14 @@ def _without_offsets(
         "deform without offsets", "planned",
         partial(functional.deform_conv2d, x, still, w, b, stride, 1),
     )  # fmt: skip
+
+
+def _separated(x: Tensor, dw: Tensor, pw: Tensor, db: Tensor, pb: Tensor) -> Tensor:
+    return by_hand.conv(by_hand.conv(x, dw, db, 2, 1, 1, 4), pw, pb)
+
+
+def _separated_by_pytorch(x: Tensor, dw: Tensor, pw: Tensor, db: Tensor, pb: Tensor) -> Tensor:
+    return F.conv2d(F.conv2d(x, dw, db, 2, 1, groups=4), pw, pb)
 
 
 def _branches(conv: Callable[..., Tensor], x: Tensor, weights: Sequence[Tensor]) -> Tensor:

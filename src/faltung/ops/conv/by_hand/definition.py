@@ -173,7 +173,7 @@ def spec_of(
     padding_mode: str = "zeros",
 ) -> ConvSpec:
     """The checked problem that a by-hand function was asked to solve."""
-    dtype, device = checked("conv", {"input": x, "weight": w, "bias": b})
+    dtype, device = checked("conv", {"input": x, "weight": w}, {"bias": b})
     return conv_spec(
         x.shape, w.shape, None if b is None else b.shape, dims=spatial_dims(w), stride=stride,
         padding=padding, dilation=dilation, groups=groups, mode=padding_mode,

@@ -216,7 +216,7 @@ def _spec(
     groups: int,
     dilation: Any,
 ) -> ConvSpec:
-    dtype, device = checked("conv_transpose", {"input": x, "weight": w, "bias": b})
+    dtype, device = checked("conv_transpose", {"input": x, "weight": w}, {"bias": b})
     return conv_transpose_spec(
         x.shape, w.shape, None if b is None else b.shape, dims=spatial_dims(w), stride=stride,
         padding=padding, output_padding=output_padding, groups=groups, dilation=dilation,

@@ -12,7 +12,7 @@ not a number; an infinite one looks infinitely far out, at zero.
 
 For reading and for checking; it visits every sample one at a time.
 
-Sources: Dai et al., arXiv 1703.06211, equations 2 to 4; Zhu et al., arXiv 1811.11168, section 3.2.
+Source: Dai et al., arXiv 1703.06211, equations 2 to 4; Zhu et al., arXiv 1811.11168, section 3.2.
 """
 
 import itertools

@@ -5,6 +5,9 @@
 The adjoint of unfold, not its inverse: a position that several windows see receives several values,
 so fold(unfold(x)) is x times the number of windows over each position, and a position that none
 sees is zero. Folding what a transposed weight makes of every input is transposed convolution.
+
+Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning",
+arXiv 1603.07285, section 4.1.
 """
 
 import itertools

@@ -5,6 +5,9 @@
 A column holds what one window sees: channel after channel, each tap in row-major order; the columns
 follow the window as it slides in Z order. Nothing is computed, values are only copied, so a
 convolution is a matrix product with these columns (im2col).
+
+Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document
+Processing", 2006, section 2.1.
 """
 
 import itertools

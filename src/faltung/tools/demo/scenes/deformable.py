@@ -80,7 +80,7 @@ def _offsets(stage: Stage, field: Field, circle: tuple[float, float, float]) -> 
     for t, (i, j) in enumerate(TAPS):
         y = (torch.arange(height)[:, None] + i - 1 - row) / radius
         x = (torch.arange(width)[None, :] + j - 1 - column) / radius
-        dy, dx = field(*torch.broadcast_tensors(y, x))
+        dy, dx = field(y.expand(height, width), x.expand(height, width))
         offset[0, 2 * t], offset[0, 2 * t + 1] = dy * radius, dx * radius
     return offset
 
@@ -88,16 +88,16 @@ def _offsets(stage: Stage, field: Field, circle: tuple[float, float, float]) -> 
 def _points(stage: Stage, offset: Tensor, caption: str) -> Picture:
     """The photograph with the places that some outputs' taps read."""
     height, width = stage.photo.shape[-2:]
-    step = max(8, round(25 * stage.scale))
+    step = max(8, round(38 * stage.scale))
 
     def draw(axes: Axes) -> None:
         for q in range(step // 2, height, step):
             for r in range(step // 2, width, step):
-                y, x = zip(*(_reads(offset, q, r, t, step / 3) for t in range(9)), strict=True)
+                y, x = zip(*(_reads(offset, q, r, t, step / 4) for t in range(9)), strict=True)
                 for square in SQUARE_LINES:
                     ends = [y[t] for t in square], [x[t] for t in square]
-                    axes.plot(ends[1], ends[0], "-", color="white", lw=1.6, alpha=0.75)
-                axes.plot(x, y, "o", color=MARK, mec="white", mew=0.7, markersize=6.5)
+                    axes.plot(ends[1], ends[0], "-", color="white", lw=2, alpha=0.85)
+                axes.plot(x, y, "o", color=MARK, mec="white", mew=0.9, markersize=8)
 
     alt = f"Sampling points on the portrait, {caption}."
     return overlay(stage.photo[0], draw, caption, alt)

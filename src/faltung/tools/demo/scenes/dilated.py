@@ -19,7 +19,7 @@ def scene(stage: Stage) -> Scene:
         )
         for d in DILATIONS
     ]
-    specs = [line.solved[0].spec for line in lines]
+    specs = [line.solved[0] for line in lines]
     largest = max(float(line.result.abs().flatten().quantile(0.998)) for line in lines)
     return Scene(
         name="dilated",

@@ -23,7 +23,7 @@ def scene(stage: Stage) -> Scene:
         'conv2d(photo, weight, padding="same", padding_mode="replicate")',
         {"weight": weight.expand(-1, 3, -1, -1).contiguous()},
     )
-    one, three = full.solved[0].spec, line.solved[0].spec
+    one, three = full.solved[0], line.solved[0]
     return Scene(
         name="grouped",
         title="Grouped: every colour its own filter",

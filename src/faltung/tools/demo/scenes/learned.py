@@ -72,7 +72,7 @@ def learn(x: Tensor, target: Tensor, steps: int) -> Learning:
             weights[step] = layer.weight.detach().clone()
         optimizer.zero_grad()
         loss = (layer(x) - target).square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     weights[steps] = layer.weight.detach().clone()

@@ -62,7 +62,9 @@ def _whole(mode: str, line: Line) -> Picture:
 def _corner(mode: str, line: Line, stage: Stage) -> Picture:
     side = round(72 * stage.scale)
     corner = line.result[0, :, :side, :side]
-    return photograph(corner, f"corner, blurred, {mode}", f"The blurred corner with {mode} padding.")
+    return photograph(
+        corner, f"corner, blurred, {mode}", f"The blurred corner with {mode} padding."
+    )
 
 
 def _inside_alike(stage: Stage, padded: dict[str, Line], rim: int) -> Claim:

@@ -17,9 +17,9 @@ def scene(stage: Stage) -> Scene:
     between = stage.run("conv2d(photo, blur, padding=3, groups=3)", names)
     dense = torch.einsum("oc,cij->ocij", SEPIA, blur[:, 0])
     full = stage.run("conv2d(photo, dense, padding=3)", {"dense": dense})
-    separable = sum(s.spec.macs for s in line.solved)
-    weights = sum(s.spec.parameters for s in line.solved)
-    spec = full.solved[0].spec
+    separable = sum(s.macs for s in line.solved)
+    weights = sum(s.parameters for s in line.solved)
+    spec = full.solved[0]
     return Scene(
         name="separable",
         title="Depthwise-separable: space, then colour",

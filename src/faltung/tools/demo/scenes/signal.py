@@ -17,9 +17,11 @@ def scene(stage: Stage) -> Scene:
     """A row through the ribbons, three channels, each filtered by its past only."""
     height = stage.photo.shape[-2]
     row = round(ROW * height)
-    signal = stage.photo[:, :, row]
+    signal = stage.photo[:, :, row].contiguous()
     memory = _memory()
-    line = stage.run("causal_conv1d(signal, memory, groups=3)", {"signal": signal, "memory": memory})
+    line = stage.run(
+        "causal_conv1d(signal, memory, groups=3)", {"signal": signal, "memory": memory}
+    )
     band = stage.photo[0, :, max(0, row - 6) : row + 7]
     return Scene(
         name="signal",

@@ -41,16 +41,11 @@ def scene(stage: Stage) -> Scene:
             strip(*(_template(n, t) for n, t in zip(corners, cut, strict=True))),
             strip(
                 *(
-                    magnitude(r.clamp_min(0), f"correlation with {n}", f"Bright at {n}.")
+                    magnitude(r.clamp_min(0), f"correlation with {n}", f"Bright at {n}.", 1.0)
                     for n, r in zip(corners, response, strict=True)
                 )
             ),
-            strip(
-                *(
-                    _boxes(stage, n, r, side)
-                    for n, r in zip(corners, response, strict=True)
-                )
-            ),
+            strip(*(_boxes(stage, n, r, side) for n, r in zip(corners, response, strict=True))),
         ),
         lines=(line,),
         claims=tuple(claims),
@@ -64,7 +59,10 @@ def peaks(response: Tensor, count: int, apart: int) -> list[tuple[int, int]]:
     for _ in range(count):
         row, column = divmod(int(left.argmax()), left.shape[1])
         found.append((row, column))
-        near = (slice(max(0, row - apart), row + apart), slice(max(0, column - apart), column + apart))
+        near = (
+            slice(max(0, row - apart), row + apart),
+            slice(max(0, column - apart), column + apart),
+        )
         left[near] = -torch.inf
     return found
 
@@ -72,7 +70,8 @@ def peaks(response: Tensor, count: int, apart: int) -> list[tuple[int, int]]:
 def _unit(template: Tensor) -> Tensor:
     """The template less its mean, of length one."""
     centred = template - template.mean()
-    return centred / centred.norm()
+    unit: Tensor = centred / centred.norm()
+    return unit
 
 
 def _local_deviation(stage: Stage, side: int) -> Tensor:
@@ -83,7 +82,8 @@ def _local_deviation(stage: Stage, side: int) -> Tensor:
     spread: Tensor = squares - sums.square() / side**2
     # flat regions have no contrast: what they correlate with is noise
     floor = (0.02 * side) ** 2
-    return spread.clamp_min(floor).sqrt()[0].float()
+    deviation: Tensor = spread.clamp_min(floor).sqrt()[0].float()
+    return deviation
 
 
 def _found(name: str, response: Tensor, corner: tuple[int, int]) -> Claim:
@@ -111,6 +111,4 @@ def _boxes(stage: Stage, name: str, response: Tensor, side: int) -> Picture:
         axes.add_patch(Rectangle(corner, side, side, fill=False, ec="white", lw=7))
         axes.add_patch(Rectangle(corner, side, side, fill=False, ec=MARK, lw=4))
 
-    return overlay(
-        stage.photo[0], draw, f"{name}: found, and what looks like it", f"Frames: {name}.", 2.4
-    )
+    return overlay(stage.photo[0], draw, f"{name}, found", f"Frames: {name}.", 2.4)

@@ -67,10 +67,12 @@ def scene(stage: Stage) -> Scene:
 
 def _coverage(ones: Tensor, extra: int) -> Tensor:
     """How many small pixels paint each large one: the transposed convolution of all ones."""
-    return run_line(
+    painted = run_line(
         f"conv_transpose2d(x, ones, stride=2, padding=1, output_padding={extra})",
         {"x": torch.ones(1, 1, 6, 6), "ones": ones},
-    ).result[0, 0]
+    )
+    coverage: Tensor = painted.result[0, 0]
+    return coverage
 
 
 def _eye(image: Tensor, stage: Stage) -> Tensor:
