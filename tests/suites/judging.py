@@ -12,9 +12,12 @@ import torch
 
 from faltung.tools.budget import Budget, assert_equal, assert_within
 
-# a complex product may round √5 times as much as a real one: Brent, Percival and Zimmermann, "Error
-# bounds on complex floating-point multiplication", Mathematics of Computation 76 (2007), theorem 2
-COMPLEX_ROUNDING = math.sqrt(5)
+# PyTorch makes a complex product from three real ones (Higham, "Stability of a method for
+# multiplying complex matrices with three real matrix multiplications", 1992), its imaginary part as
+# (xr + xi)(wr + wi) − xr·wr − xi·wi. For |x||w| = 1 the first of them is at most 2 and rounds three
+# times, the others are at most 1 together and round once, and so do the two differences, at most 2
+# and 1; the real part rounds a product and a difference: 6 + 1 + 2 + 1 roundings and 1 + 1
+COMPLEX_ROUNDING = math.hypot(10, 2)
 
 DOUBLE = (torch.float64, torch.complex128)
 

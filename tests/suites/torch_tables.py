@@ -14,7 +14,7 @@ def _imported():
 
     # the import loads a hypothesis profile of its own and freezes the flags of torch.backends
     hypothesis.settings.load_profile(profile)
-    setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)  # noqa: B010
+    setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
     return op_db, module_db, get_new_module_tests()
 
 

@@ -13,8 +13,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..ops.conv.spec import ConvSpec
-from ..ops.conv.spec import TASKS
+from ..ops.conv.spec import TASKS, ConvSpec
 from ..planning import readable_bytes
 from .printing import new_table
 

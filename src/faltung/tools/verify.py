@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from .. import planning
 from ..errors import ArgumentError
@@ -92,8 +93,10 @@ def table(rows: Sequence[Row]) -> Table:
     shown.columns[0].justify = "right"
     shown.columns[1].justify = "left"
     for row in rows:
+        error = f"{row.error:.2f}" if row.error else "exact"
+        verdict = Text(_verdict(row), style="green" if row.passed else "")
         shown.add_row(
-            row.number, row.system, str(row.cases), f"{row.error:.2f}", _verdict(row),
+            row.number, row.system, str(row.cases), error, verdict,
             style="" if row.passed else "red",
         )  # fmt: skip
     return shown

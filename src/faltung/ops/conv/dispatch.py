@@ -19,6 +19,10 @@ from .arguments import conv_spec, conv_transpose_spec
 from .autograd import apply
 from .spec import ConvSpec
 
+_MAKERS: dict[str, Callable[..., Any]] = {
+    "conv": conv_spec,
+    "conv_transpose": conv_transpose_spec,
+}
 _ready: dict[tuple[Any, ...], planning.Plan] = {}
 _MOST_READY = 4096  # as many as there are plans; see planning
 
@@ -75,10 +79,7 @@ def planned(
     dtype, device = checked(call, {"input": input, "weight": weight}, {"bias": bias})
     shapes = (input.shape, weight.shape, None if bias is None else bias.shape)
     batched = input if input.dim() == dims + 2 else input.unsqueeze(0)
-    maker: Callable[..., ConvSpec] = {"conv": conv_spec, "conv_transpose": conv_transpose_spec}[
-        kind
-    ]
-    spec = maker(
+    spec = _MAKERS[kind](
         *shapes, *arguments[:-1],
         dims=dims, dtype=dtype, device=device, layout=memory_layout(batched),
     )  # fmt: skip
@@ -86,6 +87,21 @@ def planned(
 
 
 def _call(
+    kind: str,
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    arguments: tuple[Any, ...],
+) -> Tensor:
+    if torch.compiler.is_compiling():
+        # a compiled graph is cut here: what plans and looks up stays Python and runs as it is
+        opaque: Callable[..., Tensor] = torch.compiler.disable(_eager)  # type: ignore[no-untyped-call]
+        return opaque(kind, dims, input, weight, bias, arguments)
+    return _eager(kind, dims, input, weight, bias, arguments)
+
+
+def _eager(
     kind: str,
     dims: int,
     input: Tensor,

@@ -65,7 +65,7 @@ LAYERS = (
     Layer("U-Net up ×2", "grad_input n1 c64 o128 i112x112 k2x2 s2"),
     Layer("FCN depthwise up ×2", "grad_input n1 c64 o64 i56x56 k4x4 s2 p1 g64"),
     Layer("wav2vec 2.0 1-D, stride 2", "forward n1 c256 o256 i2000 k3 s2", "512, length 8000"),
-    Layer("Hyena long filter", "forward n1 c16 o16 i1024 k512 p511+0 g16", "64, K 2048, length 4096"),
+    Layer("Hyena long filter", "forward n1 c16 o16 i1024 k512 p511+0 g16", "64, 2048 of 4096"),
     Layer("TCN 1-D, dilation 8", "forward n1 c64 o64 i4000 k3 p16+0 d8", "length 16000"),
     Layer("HiFi-GAN up ×8", "grad_input n1 c128 o256 i1600 k16 s8 p4", "512→256 channels"),
     Layer("U-Net 3-D", "forward n1 c32 o32 i16x16x16 k3x3x3 p1", "32×32×32"),

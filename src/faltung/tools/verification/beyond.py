@@ -29,10 +29,10 @@ from .textbook import arguments
 
 _ROOT = math.sqrt(0.5)
 _WINOGRAD_POINTS = (0, _ROOT, -_ROOT, 2 * _ROOT, -2 * _ROOT)  # those of the smallest error
-# how much more than a direct sum they may round: F(2, 3) adds four products for three, F(4, 3) six
-# with entries up to 4; a Fourier transform errs with the norm of the whole image
-_WINOGRAD_FACTORS = {"by hand: F(2, 3)": 2.0, "by hand: F(4, 3)": 8.0}
-_FFT_FACTOR = 8.0
+# how much more than a direct sum they may round, on the problems below: F(2, 3) no more, its
+# halves are exact; F(4, 3) has entries up to 4; a transform errs with the norm of the whole image
+_WINOGRAD_FACTORS = {"by hand: F(4, 3)": 4.0}
+_FFT_FACTOR = 2.0
 
 _SMALL = (
     "forward n1 c3 o2 i9x7 k3x3 p1 bias float32 cpu",

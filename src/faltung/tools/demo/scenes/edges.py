@@ -4,6 +4,7 @@ import torch
 
 from ....by_hand import conv2d_sliding_window
 from ..filters import SOBEL_X, SOBEL_Y, stacked
+from ..line import counted
 from ..paint import magnitude, signed
 from ..scene import Claim, Grid, Scene, strip
 from ..stage import Stage, rows, whole_pixels
@@ -25,7 +26,7 @@ def scene(stage: Stage) -> Scene:
         "is large where the region looks like the weights, so a filter that is negative on one "
         "side and positive on the other finds edges. Two filters make two output channels, and "
         "the length of the pair is the strength of the edge, whatever its direction. A fully "
-        f"connected layer between the same two pictures would have {2 * pixels * pixels:,} "
+        f"connected layer between the same two pictures would have {counted(2 * pixels * pixels)} "
         "weights; this one has 18.",
         strips=(
             strip(
