@@ -4,26 +4,29 @@ Numbers are whole and float64, so that every sum is exact and equality means the
 draws are the same in every run.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 import faltung.functional as ours
 from faltung import ArgumentError, ArgumentTypeError, ConvSpec, NoAlgorithmError, by_hand, plan
-from faltung.ops.geometry import Axis
+from faltung.ops.geometry import Axis, window_span
 from faltung.tools.budget import assert_equal
 
 CONV = {1: ours.conv1d, 2: ours.conv2d, 3: ours.conv3d}
 CONV_TRANSPOSE = {1: ours.conv_transpose1d, 2: ours.conv_transpose2d, 3: ours.conv_transpose3d}
 MODES = ("zeros", "reflect", "replicate", "circular")
 WORDS = ("valid", "same", "same_lower")
+LAYOUTS = ("as is", "every second", "channels last", "turned")
 
 # the definition takes a Python step per output and tap, so more axes must be shorter
-LONGEST = {1: 11, 2: 6, 3: 4}
-WIDEST = {1: 5, 2: 3, 3: 2}
+MOST_TAPS = {1: 5, 2: 3, 3: 2}
+MOST_ROOM = {1: 9, 2: 4, 3: 2}  # by how much an image may be longer than a window
 
 
 def reproducible(examples):
@@ -82,34 +85,40 @@ class Call:
         return self.x if self.x.dim() == self.w.dim() else self.x.unsqueeze(0)
 
 
+def each(value, dims):
+    return value if isinstance(value, tuple) else (value,) * dims
+
+
 @st.composite
 def calls(draw, transposed=False):
     dims = draw(st.integers(1, 3))
     groups, cg, og = (draw(st.integers(1, most)) for most in (3, 2, 2))
-    size = [draw(st.integers(1, LONGEST[dims])) for _ in range(dims)]
-    kernel = [draw(st.integers(1, WIDEST[dims])) for _ in range(dims)]
+    kernel = [draw(st.integers(1, MOST_TAPS[dims])) for _ in range(dims)]
+    stride, dilation = (per_axis(draw, st.integers(1, 3), dims) for _ in range(2))
+    room = [draw(st.integers(0, MOST_ROOM[dims])) for _ in range(dims)]
     arguments = {
-        "stride": per_axis(draw, st.integers(1, 3), dims),
-        "padding": draw(paddings(dims).filter(lambda p: not (transposed and p == "causal"))),
-        "dilation": per_axis(draw, st.integers(1, 3), dims),
+        "stride": stride,
+        "padding": draw(paddings(dims)),
+        "dilation": dilation,
         "groups": groups,
         "padding_mode": draw(st.sampled_from(MODES)),
     }
     if transposed:
-        arguments["output_padding"] = per_axis(draw, st.integers(0, 2), dims)
+        # from here on one in a few does not fit together: that must be said, too
+        size = [1 + n for n in room]
+        assume(arguments["padding"] != "causal")
+        legal = min(map(max, each(stride, dims), each(dilation, dims)))
+        arguments["output_padding"] = per_axis(draw, st.integers(0, legal - 1), dims)
+    else:
+        spans = map(window_span, kernel, each(dilation, dims))
+        size = [n + span - 1 for n, span in zip(room, spans, strict=True)]
     batch = draw(st.sampled_from([(), (0,), (1,), (2,)]))
-    channels = groups * cg
-    shape = (channels, og, *kernel) if transposed else (groups * og, cg, *kernel)
+    shape = (groups * cg, og, *kernel) if transposed else (groups * og, cg, *kernel)
     seed = draw(st.integers(0, 99))
-    x, w = numbers(seed, *batch, channels, *size), numbers(seed + 1, *shape)
-    layouts = ("as is", "every second", "channels last", "turned")
-    call = Call(
-        scattered(x, draw(st.sampled_from(layouts))) if batch else x,
-        scattered(w, draw(st.sampled_from(layouts))),
-        numbers(seed + 2, groups * og) if draw(st.booleans()) else None,
-        arguments,
-    )
-    return call
+    x, w = numbers(seed, *batch, groups * cg, *size), numbers(seed + 1, *shape)
+    bias = numbers(seed + 2, groups * og) if draw(st.booleans()) else None
+    x_layout, w_layout = (draw(st.sampled_from(LAYOUTS)) for _ in range(2))
+    return Call(scattered(x, x_layout) if batch else x, scattered(w, w_layout), bias, arguments)
 
 
 def refused(call, transposed=False):
@@ -122,12 +131,13 @@ def refused(call, transposed=False):
             function(call.x, call.w, call.b, **call.arguments)
         except ArgumentError as same:
             assert str(same) == str(error)
+            event("refused")
             return True
         raise AssertionError(f"the plan says {error}, the call says nothing") from error
     return False
 
 
-@reproducible(60)
+@reproducible(200)
 @given(calls())
 def test_convolution_is_its_definition(call):
     if not refused(call):
@@ -135,7 +145,7 @@ def test_convolution_is_its_definition(call):
         assert_equal(y, by_hand.conv(call.x, call.w, call.b, **call.arguments))
 
 
-@reproducible(50)
+@reproducible(200)
 @given(calls(transposed=True))
 def test_transposed_convolution_is_the_adjoint_of_the_definition(call):
     if refused(call, transposed=True):
@@ -148,7 +158,7 @@ def test_transposed_convolution_is_the_adjoint_of_the_definition(call):
     assert_equal(y, expected if call.x.dim() == call.w.dim() else expected.squeeze(0))
 
 
-@reproducible(40)
+@reproducible(150)
 @given(calls(), st.integers(0, 99))
 def test_gradients_are_those_of_the_definition(call, seed):
     if refused(call):
@@ -165,7 +175,7 @@ def test_gradients_are_those_of_the_definition(call, seed):
         assert_equal(g, batched_gy.sum([0, *range(2, batched_gy.dim())]))
 
 
-@reproducible(25)
+@reproducible(100)
 @given(calls(transposed=True), st.integers(0, 99))
 def test_gradients_of_the_transposed_are_those_of_the_definition(call, seed):
     if refused(call, transposed=True):
@@ -286,8 +296,10 @@ def outcome(function, *values, **arguments):
 
 def few(arguments):
     """One or two arguments at a time: more would nearly always be refused for the first of them."""
-    names = st.lists(st.sampled_from(sorted(arguments)), min_size=1, max_size=2, unique=True)
-    return names.flatmap(lambda n: st.fixed_dictionaries({name: arguments[name] for name in n}))
+    some = [names for n in (1, 2) for names in itertools.combinations(sorted(arguments), n)]
+    return st.sampled_from(some).flatmap(
+        lambda names: st.fixed_dictionaries({name: arguments[name] for name in names})
+    )
 
 
 @reproducible(300)
@@ -323,3 +335,12 @@ def test_an_argument_is_read_at_the_call():
     ours.conv1d(x, w, stride=stride)
     stride.fill_(3)
     assert_equal(ours.conv1d(x, w, stride=stride), x[..., ::3] * w)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["input", "weight", "bias"])
+def test_a_sparse_operand_is_refused_after_the_same_call_with_a_dense_one(which):
+    operands = [torch.ones(1, 2, 5), torch.ones(2, 2, 1), torch.ones(2)]
+    ours.conv1d(*operands)
+    operands[which] = operands[which].to_sparse()
+    with pytest.raises(ArgumentTypeError, match=r"must be a dense tensor, got torch\.sparse_coo"):
+        ours.conv1d(*operands)

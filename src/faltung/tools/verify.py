@@ -106,8 +106,9 @@ def summary(rows: Sequence[Row], calls: Calls) -> str:
     """The last line."""
     cases = sum(row.cases for row in rows)
     failed = sum(len(row.failures) for row in rows)
+    systems = "1 system" if len(rows) == 1 else f"{len(rows)} systems"
     return (
-        f"{len(rows)} systems, {cases} cases, {failed} failed; planned calls: "
+        f"{systems}, {cases} cases, {failed} failed; planned calls: "
         f"{calls.native} in native_torch, {calls.own} in our own algorithms"
     )
 
@@ -134,8 +135,8 @@ def facts(rows: Sequence[Row], calls: Calls) -> dict[str, Any]:
 def _selected(only: str | None) -> tuple[System, ...]:
     chosen = tuple(s for s in SYSTEMS if only is None or only.lower() in s.name.lower())
     if not chosen:
-        names = ", ".join(system.name for system in SYSTEMS)
-        raise ArgumentError(f"--only {only!r} names none of the systems: {names}")
+        names = "; ".join(system.name for system in SYSTEMS)
+        raise ArgumentError(f"--only {only!r} is in the name of no system: {names}")
     return chosen
 
 
@@ -144,7 +145,9 @@ def _with_progress(systems: Sequence[System]) -> list[Row]:
         TextColumn("{task.description:<26}"), BarColumn(), MofNCompleteColumn(),
     )  # fmt: skip
     rows = []
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    screen = Console(stderr=True)
+    quiet = not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=quiet) as progress:
         task = progress.add_task("", total=len(systems))
         for system in systems:
             progress.update(task, description=system.name)
