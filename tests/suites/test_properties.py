@@ -302,7 +302,7 @@ def few(arguments):
     )
 
 
-@reproducible(300)
+@reproducible(600)
 @given(st.integers(1, 3), few(CONV_ARGUMENTS), st.integers(1, 3))
 def test_bad_arguments_are_refused_or_mean_what_the_definition_says(dims, arguments, k):
     x, w = numbers(1, 1, 2, *[5] * dims), numbers(2, 2, 2, *[k] * dims)
@@ -311,7 +311,7 @@ def test_bad_arguments_are_refused_or_mean_what_the_definition_says(dims, argume
         assert_equal(y, by_hand.conv(x, w, **arguments))
 
 
-@reproducible(200)
+@reproducible(600)
 @given(st.integers(1, 3), few(TRANSPOSED_ARGUMENTS), st.integers(1, 3))
 def test_bad_transposed_arguments_are_refused_or_mean_an_adjoint(dims, arguments, k):
     x, w = numbers(1, 1, 2, *[5] * dims), numbers(2, 2, 2, *[k] * dims)
@@ -321,7 +321,7 @@ def test_bad_transposed_arguments_are_refused_or_mean_an_adjoint(dims, arguments
         assert_equal(y, by_hand.grad_input(x, w, spec))
 
 
-@reproducible(100)
+@reproducible(300)
 @given(st.integers(1, 3), TENSORS, TENSORS, TENSORS)
 def test_bad_tensors_are_refused(dims, x, w, b):
     y = outcome(CONV[dims], x, w, b)

@@ -45,14 +45,14 @@ def _slide(scene: Scene, strip: Strip) -> Figure:
         bottom = TOP - height - row * (height + 0.06)
         axes = figure.add_axes((SIDE + column * (width + GAP), bottom, width, height))
         axes.set_axis_off()
-        _draw(axes, item, width * SIZE[0] / (height * SIZE[1]))
-        axes.set_title(item.caption, y=-0.01, va="top", fontsize=17, color="#59626c")
+        _draw(axes, item, (width * SIZE[0], height * SIZE[1]))
+        axes.set_title(item.caption, y=-0.04, va="top", fontsize=17, color="#59626c")
     return figure
 
 
-def _draw(axes: Axes, item: Item, proportions: float) -> None:
+def _draw(axes: Axes, item: Item, room: tuple[float, float]) -> None:
     if isinstance(item, Grid):
-        _draw_grid(axes, item)
+        _draw_grid(axes, item, room)
         return
     encoded = item.png if isinstance(item, Chart) else item.image
     with Image.open(io.BytesIO(encoded)) as opened:
@@ -60,24 +60,26 @@ def _draw(axes: Axes, item: Item, proportions: float) -> None:
     small = isinstance(item, Picture) and item.pixelated
     axes.imshow(pixels, interpolation="nearest" if small else "antialiased")
     if isinstance(item, Picture) and item.share < 1:
-        _shrink(axes, pixels.shape[1], pixels.shape[0], item.share, proportions)
+        _leave_room(axes, item.share)
 
 
-def _shrink(axes: Axes, width: int, height: int, share: float, proportions: float) -> None:
-    """Leave room around a picture that is smaller than the others in its strip."""
-    side = max(width, height * proportions) / share
-    axes.set_xlim((width - side) / 2, (width + side) / 2)
-    axes.set_ylim((height + side / proportions) / 2, (height - side / proportions) / 2)
+def _leave_room(axes: Axes, share: float) -> None:
+    """Room around a picture that is smaller than the others in its strip."""
+    for limits, set_limits in ((axes.get_xlim(), axes.set_xlim), (axes.get_ylim(), axes.set_ylim)):
+        middle, half = sum(limits) / 2, (limits[1] - limits[0]) / 2 / share
+        set_limits(middle - half, middle + half)
 
 
-def _draw_grid(axes: Axes, grid: Grid) -> None:
+def _draw_grid(axes: Axes, grid: Grid, room: tuple[float, float]) -> None:
     values = np.array(grid.cells)
     strength = 0.5 * np.abs(values)[..., None] / grid.largest
     plus, minus = np.array(to_rgb(LIGHT.series[0])), np.array(to_rgb(LIGHT.series[1]))
     colour = np.where(values[..., None] < 0, minus, plus)
     axes.imshow(1 - strength * (1 - colour))
     rows, columns = values.shape
-    size = max(9.0, min(26.0, 230 / max(columns, rows * 1.6)))
+    cell = 72 * min(room[0] / columns, room[1] / rows)  # points
+    longest = max(len(grid.text(value)) for value in values.flat)
+    size = min(0.42 * cell, 1.3 * cell / longest)
     for i in range(rows):
         for j in range(columns):
             weight = "bold" if (i, j) in grid.marked else "normal"

@@ -1,5 +1,6 @@
 """Deformable convolution: every tap has its own place, here bent by a lens and a swirl."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,6 +14,7 @@ from ..paint import MARK, overlay, photograph
 from ..scene import Claim, Picture, Scene, strip
 from ..stage import Stage
 
+Circle = tuple[float, float, float]
 Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 TAPS = [(i, j) for i in range(3) for j in range(3)]
@@ -41,9 +43,9 @@ def scene(stage: Stage) -> Scene:
         "without offsets, in bent ones with them.",
         strips=(
             strip(
-                _points(stage, torch.zeros_like(lens), "no offsets: straight"),
-                _points(stage, lens, "taps bent by a lens"),
-                _points(stage, swirl, "taps bent by a swirl"),
+                _points(stage, torch.zeros_like(lens), "no offsets: straight", BADGE, FLAG),
+                _points(stage, lens, "taps bent by a lens", BADGE),
+                _points(stage, swirl, "taps bent by a swirl", FLAG),
             ),
             strip(
                 photograph(stage.photo[0], "the photograph", "The portrait of Grace Hopper."),
@@ -69,7 +71,7 @@ def _swirl(y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return x * sin + y * cos - y, x * cos - y * sin - x
 
 
-def _offsets(stage: Stage, field: Field, circle: tuple[float, float, float]) -> Tensor:
+def _offsets(stage: Stage, field: Field, circle: Circle) -> Tensor:
     """Offsets [1, 18, H, W] that move each tap as the field moves the place it stands on.
 
     The circle is the centre's row and column and the radius, in pixels of the full photograph.
@@ -85,22 +87,28 @@ def _offsets(stage: Stage, field: Field, circle: tuple[float, float, float]) -> 
     return offset
 
 
-def _points(stage: Stage, offset: Tensor, caption: str) -> Picture:
-    """The photograph with the places that some outputs' taps read."""
+def _points(stage: Stage, offset: Tensor, caption: str, *circles: Circle) -> Picture:
+    """The photograph with the places that the taps of some outputs in the circles read."""
     height, width = stage.photo.shape[-2:]
-    step = max(8, round(38 * stage.scale))
+    step = max(8, round(22 * stage.scale))
 
     def draw(axes: Axes) -> None:
         for q in range(step // 2, height, step):
             for r in range(step // 2, width, step):
-                y, x = zip(*(_reads(offset, q, r, t, step / 4) for t in range(9)), strict=True)
+                if not any(_inside(q / stage.scale, r / stage.scale, c) for c in circles):
+                    continue
+                y, x = zip(*(_reads(offset, q, r, t, step / 3) for t in range(9)), strict=True)
                 for square in SQUARE_LINES:
                     ends = [y[t] for t in square], [x[t] for t in square]
                     axes.plot(ends[1], ends[0], "-", color="white", lw=2, alpha=0.85)
-                axes.plot(x, y, "o", color=MARK, mec="white", mew=0.9, markersize=8)
+                axes.plot(x, y, "o", color=MARK, mec="white", mew=0.9, markersize=7)
 
     alt = f"Sampling points on the portrait, {caption}."
     return overlay(stage.photo[0], draw, caption, alt)
+
+
+def _inside(row: float, column: float, circle: Circle) -> bool:
+    return math.hypot(row - circle[0], column - circle[1]) < circle[2]
 
 
 def _reads(offset: Tensor, q: int, r: int, t: int, apart: float) -> tuple[float, float]:
