@@ -145,7 +145,9 @@ def test_equality_is_of_every_bit_and_says_where():
 
 
 def test_where_complex_and_whole_tensors_differ():
-    assert where_they_differ(torch.tensor([1 + 2j]), torch.tensor([1 - 2j])).endswith("1+2j, not 1-2j")
+    assert where_they_differ(torch.tensor([1 + 2j]), torch.tensor([1 - 2j])).endswith(
+        "1+2j, not 1-2j"
+    )
     assert where_they_differ(torch.tensor([7, 8]), torch.tensor([7, 6])).endswith("[1]: 8, not 6")
     assert where_they_differ(torch.tensor([7]), torch.tensor([7])) == "differs in no place"
 

@@ -151,16 +151,18 @@ def deformable(numbers: Numbers) -> Iterator[Check]:
     for whole, version, groups, offset_groups, stride in (
         (True, 1, 1, 1, 1), (False, 1, 1, 1, 1), (True, 2, 2, 2, 2), (False, 2, 2, 2, 2),
     ):  # fmt: skip
-        x = numbers.image((2, 4, 6, 5), torch.float32, whole=whole)
+        x = numbers.image((version, 4, 6, 5), torch.float32, whole=whole)
         w = numbers.weight((2, 4 // groups, 3, 3), torch.float32, whole=whole)
         b = numbers.weight((2,), torch.float32, whole=whole)
         size = F.conv2d(x, w, b, stride, 1, groups=groups).shape[2:]
         # quarters of a pixel: sums of whole numbers stay exact between the pixels
-        shape = (2, 2 * offset_groups * 9, *size)
+        shape = (version, 2 * offset_groups * 9, *size)
         offset = numbers.weight(shape, torch.float32, whole=True) / 4
         mask = None
         if version == 2:
-            mask = numbers.weight((2, offset_groups * 9, *size), torch.float32, whole=True) / 4
+            mask = (
+                numbers.weight((version, offset_groups * 9, *size), torch.float32, whole=True) / 4
+            )
         truth = Truth(partial(_deformed, offset, stride), (x, w, b, mask), whole=whole)
         call = partial(functional.deform_conv2d, x, offset, w, b, stride, 1, 1, mask)
         shapes = (x.shape, offset.shape, w.shape, b.shape, None if mask is None else mask.shape)
@@ -177,7 +179,7 @@ def deformable(numbers: Numbers) -> Iterator[Check]:
 def large_kernel(numbers: Numbers) -> Iterator[Check]:
     """Row 18: kernels as large as the image, and branches merged into one."""
     problems = (
-        "forward n1 c2 o2 i7x9 k13x13 p6 g2 bias float32 cpu",
+        "forward n1 c2 o2 i5x7 k9x9 p4 g2 bias float32 cpu",
         "forward n1 c2 o2 i12x6 k11x3 p5x1 g2 float64 cpu",
     )
     yield from checks(problems, numbers)
