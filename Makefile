@@ -14,7 +14,7 @@ help:
 	@echo "make format  rewrite the sources in the house format"
 
 demo: $(READY)
-	$(BIN)/faltung demo --output report
+	$(BIN)/faltung demo report
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules src tests

@@ -344,3 +344,30 @@ def test_a_sparse_operand_is_refused_after_the_same_call_with_a_dense_one(which)
     operands[which] = operands[which].to_sparse()
     with pytest.raises(ArgumentTypeError, match=r"must be a dense tensor, got torch\.sparse_coo"):
         ours.conv1d(*operands)
+
+
+# what such draws have found, in their shortest form
+
+
+@pytest.mark.parametrize("name", ["stride", "dilation"])
+def test_a_number_beyond_64_bits_is_refused_or_does_what_it_says(name):
+    x, w = numbers(1, 1, 2, 5), numbers(2, 2, 2, 1)
+    y = outcome(ours.conv1d, x, w, **{name: 2**70})
+    if y is not None:
+        assert_equal(y, by_hand.conv(x, w, **{name: 2**70}))
+
+
+@pytest.mark.parametrize("name", ["padding_mode", "activation"])
+def test_an_array_is_not_a_word(name):
+    with pytest.raises(GARBAGE, match=f"{name} must be one of"):
+        ours.conv1d(numbers(1, 1, 2, 5), numbers(2, 2, 2, 1), **{name: np.arange(2)})
+
+
+@pytest.mark.parametrize("padding", [1, (1, 2)], ids=str)
+def test_padding_alone_is_an_image(padding):
+    x, w, b = torch.ones(1, 2, 0, dtype=torch.float64), numbers(1, 3, 2, 1), numbers(2, 3)
+    leaves = [t.requires_grad_() for t in (x, w, b)]
+    y = ours.conv1d(*leaves, padding=(padding,))
+    assert_equal(y.detach(), b.detach().view(1, 3, 1).repeat(1, 1, y.shape[-1]))
+    gx, gw, gb = torch.autograd.grad(y.sum(), leaves)
+    assert gx.shape == x.shape and not gw.any() and bool((gb == y.shape[-1]).all())

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from faltung import by_hand, functional, planning
+from faltung.ops.conv import dispatch
 from faltung.tools import verify
 from faltung.tools.cli import main
 from faltung.tools.verification.checks import Check, Row, System, Truth, run_system, same
@@ -86,7 +87,7 @@ def test_every_algorithm_of_every_family_is_tried():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda y: torch.zeros_like(y), "differs in"),
+        (torch.zeros_like, "differs in"),
         (lambda y: torch.full_like(y, torch.nan), "differs in"),
         (lambda y: y.roll(1, -1), "differs in"),
         (lambda y: y + y.abs().max() * 1e-4, "differs in"),
@@ -276,3 +277,39 @@ def test_layouts_keep_the_values(shape):
     assert not view.is_contiguous()
     beside = view.as_strided(view.shape, view.stride(), view.storage_offset() + 1)
     assert beside.isnan().all()
+
+
+class Loose(Wrong):
+    """The planner's favourite, and right, but for a little more rounding than it admits to."""
+
+    name = "loose_torch"
+    error_factor = 4.0
+    excess = 1.0
+
+    def seconds(self, spec, machine):
+        return 0.0
+
+    def build(self, spec):
+        tasks = {"forward": by_hand.forward, "grad_weight": by_hand.grad_weight}
+
+        def run(a, b, bias=None):
+            y = tasks[spec.task](a, b, spec)
+            y = y if bias is None else y + bias.reshape(-1, *(1,) * spec.dims)
+            return y + self.excess * y.abs().max() * torch.finfo(y.dtype).eps * 3
+
+        return run
+
+
+@pytest.mark.parametrize(("excess", "passes"), [(1.0, True), (1000.0, False)])
+def test_an_algorithm_that_rounds_more_is_held_to_its_own_factor(monkeypatch, excess, passes):
+    real, loose = planning._algorithms, Loose()
+    monkeypatch.setattr(loose, "excess", excess)
+    monkeypatch.setattr(
+        planning, "_algorithms", lambda family, device: (*real(family, device), loose)
+    )
+    monkeypatch.setattr(planning, "_plans", {})
+    monkeypatch.setattr(dispatch, "_ready", {})
+    row = run_system(system("pointwise"), Numbers(RandomSource()))
+    assert row.passed is passes
+    failing = set() if passes else {"planned", "loose_torch"}
+    assert {f.way for f in row.failures} == failing

@@ -6,8 +6,9 @@
 `direct` is the same definition in the dtype itself, and u the unit roundoff. The second term is
 there because `direct` is one sum in one order, and another order of the same products may be less
 lucky: rounded partial sums of mixed signs walk about 0.64u · Σ|x||w| (root mean square), whatever
-their number, and 3u is more than four times that, enough for thousands of outputs. The largest
-error of a result, divided by the budget, is its error *in budgets*: at most 1 passes.
+their number, and 3u is more than four times that, enough for thousands of outputs. bfloat16 and
+float16 are summed in float32 and rounded once: there u is float32's in the sum, and one rounding of
+the largest result comes on top. The largest error of a result, divided by the budget, is its error *in budgets*: at most 1 passes.
 
 A float64 sum has nothing more exact to be compared with. There the error of `direct` is that of a
 float32 sum of the same numbers, scaled, and it counts twice, because y64 has it too.
@@ -80,8 +81,11 @@ class Budget:
             raise ValueError(
                 f"the direct sum overflows {self.direct.dtype}: choose smaller numbers"
             )
-        unit = torch.finfo(self.direct.dtype).eps / 2
-        spread = _ANY_ORDER * unit * _largest(self.magnitude64)
+        dtype = self.direct.dtype
+        spread = _ANY_ORDER * _unit(_WIDE.get(dtype, dtype)) * _largest(self.magnitude64)
+        if dtype in _WIDE:
+            # the sum is kept wider and rounded once, which is an error of the result's own size
+            spread += _unit(dtype) * _largest(self.y64.abs()[finite])
         return self.error_factor * (direct_error + spread)
 
 
@@ -163,6 +167,11 @@ def _direct(operation: Operation, operands: Sequence[Tensor | None], y64: Tensor
 
 def _is_double(operands: Sequence[Tensor | None]) -> bool:
     return all(t is None or t.dtype in _SINGLE for t in operands)
+
+
+def _unit(dtype: torch.dtype) -> float:
+    """The unit roundoff: half the distance from 1 to the next number."""
+    return torch.finfo(dtype).eps / 2
 
 
 def _check_kind(y: Tensor, expected: Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ArgumentError, ArgumentTypeError
 from ..planning import NoAlgorithmError
 
-_EXTRA = {"typer", "rich", "matplotlib"}  # what the optional dependency `tools` installs
+_EXTRA = {"typer", "rich", "matplotlib", "jinja2"}  # what the optional dependency `tools` installs
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,8 +43,8 @@ def text(spec: ConvSpec, output_padding: Sizes = (0,)) -> str:
     before, after = ("×".join(str(getattr(a, end)) for a in answers) for end in ("before", "after"))
     blocks = [f"{before} → {after}"]
     for (formula, remarks), same in itertools.groupby(answers, lambda a: (a.formula, a.remarks)):
-        places = [answer.place for answer in same]
-        heading = [f"{' and '.join(places)}s"] if len(answers) > len(places) else []
+        places = [f"{answer.place}s" for answer in same]
+        heading = [" and ".join(places)] if len(answers) > len(places) else []
         blocks.append("\n".join([*heading, *(f"  {line}" for line in formula)]))
         blocks.append("\n".join(remarks))
     return "\n\n".join(blocks)

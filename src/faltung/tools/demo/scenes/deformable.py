@@ -97,7 +97,7 @@ def _points(stage: Stage, offset: Tensor, caption: str, *circles: Circle) -> Pic
             for r in range(step // 2, width, step):
                 if not any(_inside(q / stage.scale, r / stage.scale, c) for c in circles):
                     continue
-                y, x = zip(*(_reads(offset, q, r, t, step / 3) for t in range(9)), strict=True)
+                y, x = zip(*(_reads(offset, q, r, t, step / 4) for t in range(9)), strict=True)
                 for square in SQUARE_LINES:
                     ends = [y[t] for t in square], [x[t] for t in square]
                     axes.plot(ends[1], ends[0], "-", color="white", lw=2, alpha=0.85)

@@ -17,6 +17,15 @@ from ..stage import Stage, rows, whole_pixels
 SIDE = 5  # pixels of the crop: 3×3 outputs, and matrices that still fit on a page
 
 
+TEXT = (
+    "A 5×5 crop, its brightness in ten steps. Write every region as a row (im2col, what unfold "
+    "does) and the nine sums are one product: regions times weights. Or write every output's "
+    "weights as a row over the whole input (the kernel matrix) and the nine sums are another: "
+    "matrix times pixels. The first repeats pixels, the second repeats weights; the framed row is "
+    "the centre output in both."
+)
+
+
 def scene(stage: Stage) -> Scene:
     """im2col and the kernel matrix of a 5×5 crop, both equal to the sliding window."""
     top, left = _corner(stage)
@@ -32,11 +41,7 @@ def scene(stage: Stage) -> Scene:
         name="matrices",
         title="The same as a matrix product, twice",
         rows="3, 5, 6",
-        text="A 5×5 crop, its brightness in ten steps. Write every region as a row (im2col, what "
-        "unfold does) and the nine sums are one product: regions times weights. Or write every "
-        "output's weights as a row over the whole input (the kernel matrix) and the nine sums are "
-        "another: matrix times pixels. The first repeats pixels, the second repeats weights; the "
-        "framed row is the centre output in both.",
+        text=TEXT,
         strips=(
             strip(
                 _where(stage, top, left),

@@ -1,0 +1,84 @@
+"""What a routine costs: operations and bytes, counted from its record.
+
+Loops whose bounds are known count as often as they turn; a loop with bounds of its own making
+counts the turns it would take at the middle of its surrounding loops, and a `when` counts whole.
+"""
+
+from dataclasses import dataclass
+
+from .ops import FLOATS, Op
+from .routine import Routine
+
+_FLOPS = {"fma": 2, **dict.fromkeys(("add", "sub", "mul", "div", "neg", "min", "max", "sqrt"), 1)}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Floating-point operations (an fma is two), and bytes read and written, of all items."""
+
+    flops: int = 0
+    read: int = 0
+    written: int = 0
+    instructions: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.flops + other.flops, self.read + other.read, self.written + other.written,
+            self.instructions + other.instructions,
+        )  # fmt: skip
+
+    def __mul__(self, times: int) -> "Counts":
+        return Counts(
+            self.flops * times, self.read * times, self.written * times, self.instructions * times
+        )
+
+
+def count(routine: Routine) -> Counts:
+    """The counts of all items together."""
+    total = Counts()
+    for op in routine.body:
+        total += _counted(op, {})
+    return total
+
+
+def _counted(op: Op, known: dict[Op, int]) -> Counts:
+    if op.name in ("work", "loop"):
+        begin, end = (0, op.attr) if op.name == "work" else (_number(a, known) for a in op.args[:2])
+        step = 1 if op.name == "work" else op.attr
+        turns = max(0, -(-(end - begin) // step))
+        known[op.body[0]] = begin + turns // 2 * step
+        return _body(op, known) * turns
+    if op.name == "when":
+        return _body(op, known)
+    lanes = op.args[1].type.lanes if op.name == "store" and op.args[1].type else 0
+    if op.name == "store":
+        return Counts(written=lanes * op.attr.item_size, instructions=1)
+    if op.type is None or op.name in ("const", "index", "carried", "item", "result"):
+        return Counts()
+    if op.name == "load":
+        return Counts(read=op.type.lanes * op.attr.item_size, instructions=1)
+    flops = _FLOPS.get(op.name, 0) * op.type.lanes if op.type.kind in FLOATS else 0
+    return Counts(flops=flops, instructions=1)
+
+
+def _body(op: Op, known: dict[Op, int]) -> Counts:
+    total = Counts()
+    for inner in op.body:
+        total += _counted(inner, known)
+    return total
+
+
+def _number(op: Op, known: dict[Op, int]) -> int:
+    """An index worked out for the middle of the loops around it."""
+    if op.name == "const":
+        return int(op.attr)
+    if op in known:
+        return known[op]
+    a, *rest = (_number(x, known) for x in op.args)
+    if not rest:
+        return a
+    b = rest[0]
+    return {
+        "add": a + b, "sub": a - b, "mul": a * b, "quot": a // max(b, 1), "rem": a % max(b, 1),
+        "min": min(a, b), "max": max(a, b),
+    }.get(op.name, a)  # fmt: skip

@@ -1,0 +1,374 @@
+"""A routine as LLVM assembly text: one small function per kind of operation.
+
+    void @body(i64 %first, i64 %last, ptr noalias %b0, …)      the items first … last − 1
+    void @task(ptr %args)                                      one thread's share of them
+    void @launch(ptr %parallel, ptr %thread, ptr %threads, i64 %wanted, ptr %b0, …)
+
+`launch` runs `body` itself for one thread and otherwise hands `task` to the OpenMP runtime whose
+entry points it is given; so the object refers to nothing outside itself. Text, because building the
+same through `llvmlite.ir` costs several times as long.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+
+from .ops import BOOL, F32, F64, INDEX, Buffer, Op, Type
+from .routine import Routine
+
+_SCALAR = {INDEX: "i64", F32: "float", F64: "double", BOOL: "i1"}
+_STORED = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
+_INTRINSIC = {
+    "fma": "llvm.fma", "abs": "llvm.fabs", "sqrt": "llvm.sqrt", "round": "llvm.roundeven",
+}  # fmt: skip
+_FLOAT_OP = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "neg": "fneg"}
+_INDEX_OP = {"add": "add nsw", "sub": "sub nsw", "mul": "mul nsw", "quot": "udiv", "rem": "urem"}
+_COMPARE = {"lt": ("slt", "olt"), "le": ("sle", "ole"), "eq": ("eq", "oeq")}
+
+
+def llvm_ir(routine: Routine) -> str:
+    """The module's text, without a target."""
+    writer = _Writer(routine)
+    buffers = [f"ptr noalias noundef %b{n}" for n in range(len(routine.buffers))]
+    signature = ", ".join(["i64 %first", "i64 %last", *buffers])
+    writer.body(routine.body)
+    body = [f"define internal void @body({signature}) nounwind {{", "entry:", *writer.lines]
+    calls = _launching(routine.items, len(routine.buffers))
+    declared = [f"declare {signature}" for signature in sorted(writer.declared)]
+    return "\n".join([*body, "  ret void", "}", *calls, *declared, ""])
+
+
+def llvm_type(kind: Type) -> str:
+    """`<8 x float>` for f32×8."""
+    scalar = _SCALAR[kind.kind]
+    return scalar if kind.lanes == 1 else f"<{kind.lanes} x {scalar}>"
+
+
+class _Writer:
+    """The lines so far, and the name of each operation's value."""
+
+    def __init__(self, routine: Routine) -> None:
+        self.buffers = {buffer.name: f"%b{n}" for n, buffer in enumerate(routine.buffers)}
+        self.lines: list[str] = []
+        self.names: dict[Op, str] = {}
+        self.results: dict[Op, list[str]] = {}
+        self.declared: set[str] = set()
+        self.block = "entry"
+        self.count = 0
+
+    def body(self, ops: Sequence[Op]) -> list[str]:
+        """Write a body; the names that its `next` hands on."""
+        following: list[str] = []
+        for op in ops:
+            if op.name in ("work", "loop"):
+                self.loop(op)
+            elif op.name == "when":
+                self.when(op)
+            elif op.name == "next":
+                following = [self.names[a] for a in op.args]
+            elif op.name == "result":
+                self.names[op] = self.results[op.args[0]][op.attr]
+            elif op.name == "store":
+                self.store(op)
+            elif op.name == "load":
+                self.names[op] = self.load(op, op.type or Type(INDEX))
+            elif op.name == "const":
+                self.names[op] = _constant(op)
+            else:
+                self.names[op] = self.value(op, op.type or Type(INDEX))
+        return following
+
+    def emit(self, text: str) -> str:
+        """A line that makes a value; its name."""
+        self.count += 1
+        name = f"%v{self.count}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def label(self, stem: str) -> str:
+        self.count += 1
+        return f"{stem}{self.count}"
+
+    def start(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    # -- control ----------------------------------------------------------------------------------
+
+    def loop(self, op: Op) -> None:
+        step = 1 if op.name == "work" else op.attr
+        given = ["%first", "%last"] if op.name == "work" else [self.names[a] for a in op.args]
+        begin, end, *carried = given
+        head, inside, after = (self.label(stem) for stem in ("head", "turn", "after"))
+        phis = op.body[: 1 + len(carried)]
+        for phi in phis:
+            self.count += 1
+            self.names[phi] = f"%v{self.count}"
+        before = self.block
+        self.lines.append(f"  br label %{head}")
+        self.start(head)
+        slots = len(self.lines)
+        more = self.emit(f"icmp slt i64 {self.names[phis[0]]}, {end}")
+        self.lines.append(f"  br i1 {more}, label %{inside}, label %{after}")
+        self.start(inside)
+        following = self.body(op.body[len(phis) :])
+        index = self.emit(f"add nsw i64 {self.names[phis[0]]}, {step}")
+        self.lines.append(f"  br label %{head}")
+        written = [
+            f"  {self.names[phi]} = phi {llvm_type(phi.type or Type(INDEX))} "
+            f"[ {initial}, %{before} ], [ {later}, %{self.block} ]"
+            for phi, initial, later in zip(
+                phis, [begin, *carried], [index, *following], strict=True
+            )
+        ]
+        self.lines[slots:slots] = written
+        self.start(after)
+        self.results[op] = [self.names[phi] for phi in phis[1:]]
+
+    def when(self, op: Op) -> None:
+        inside, after = self.label("then"), self.label("after")
+        condition = self.names[op.args[0]]
+        self.lines.append(f"  br i1 {condition}, label %{inside}, label %{after}")
+        self.start(inside)
+        self.body(op.body)
+        self.lines.append(f"  br label %{after}")
+        self.start(after)
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def address(self, buffer: Buffer, at: Op) -> str:
+        base, index = self.buffers[buffer.name], self.names[at]
+        return self.emit(f"getelementptr inbounds {_STORED[buffer.dtype]}, ptr {base}, i64 {index}")
+
+    def load(self, op: Op, kind: Type) -> str:
+        buffer: Buffer = op.attr
+        stored = _vector(_STORED[buffer.dtype], kind.lanes)
+        address = self.address(buffer, op.args[0])
+        if len(op.args) == 1:
+            raw = self.emit(f"load {stored}, ptr {address}, align {buffer.item_size}")
+        elif kind.lanes == 1:
+            raw = self._guarded_load(stored, address, buffer, self.names[op.args[1]])
+        else:
+            name = f"llvm.masked.load.{_suffix(_STORED[buffer.dtype], kind.lanes)}.p0"
+            mask = f"<{kind.lanes} x i1> {self.names[op.args[1]]}"
+            self.declared.add(f"{stored} @{name}(ptr, i32, <{kind.lanes} x i1>, {stored})")
+            raw = self.emit(
+                f"call {stored} @{name}(ptr {address}, i32 {buffer.item_size}, {mask}, "
+                f"{stored} zeroinitializer)"
+            )
+        return self.widened(raw, stored, kind, buffer.dtype)
+
+    def _guarded_load(self, stored: str, address: str, buffer: Buffer, mask: str) -> str:
+        """A scalar load under a mask of one lane: a branch around it."""
+        before, inside, after = self.block, self.label("then"), self.label("after")
+        self.lines.append(f"  br i1 {mask}, label %{inside}, label %{after}")
+        self.start(inside)
+        raw = self.emit(f"load {stored}, ptr {address}, align {buffer.item_size}")
+        self.lines.append(f"  br label %{after}")
+        self.start(after)
+        zero = "0" if stored == "i16" else "0.0"
+        return self.emit(f"phi {stored} [ {zero}, %{before} ], [ {raw}, %{inside} ]")
+
+    def store(self, op: Op) -> None:
+        buffer: Buffer = op.attr
+        kind = op.args[1].type or Type(INDEX)
+        stored = _vector(_STORED[buffer.dtype], kind.lanes)
+        value = self.narrowed(self.names[op.args[1]], stored, kind, buffer.dtype)
+        address = self.address(buffer, op.args[0])
+        if len(op.args) == 2:
+            self.lines.append(f"  store {stored} {value}, ptr {address}, align {buffer.item_size}")
+            return
+        mask = self.names[op.args[2]]
+        if kind.lanes == 1:
+            inside, after = self.label("then"), self.label("after")
+            self.lines.append(f"  br i1 {mask}, label %{inside}, label %{after}")
+            self.start(inside)
+            self.lines.append(f"  store {stored} {value}, ptr {address}, align {buffer.item_size}")
+            self.lines.append(f"  br label %{after}")
+            self.start(after)
+            return
+        name = f"llvm.masked.store.{_suffix(_STORED[buffer.dtype], kind.lanes)}.p0"
+        self.declared.add(f"void @{name}({stored}, ptr, i32, <{kind.lanes} x i1>)")
+        self.lines.append(
+            f"  call void @{name}({stored} {value}, ptr {address}, i32 {buffer.item_size}, "
+            f"<{kind.lanes} x i1> {mask})"
+        )
+
+    def widened(self, raw: str, stored: str, kind: Type, dtype: str) -> str:
+        """A number from memory as it is in a register."""
+        register = llvm_type(kind)
+        if dtype == "float16":
+            return self.emit(f"fpext {stored} {raw} to {register}")
+        if dtype == "bfloat16":
+            bits = _vector("i32", kind.lanes)
+            wide = self.emit(f"zext {stored} {raw} to {bits}")
+            high = self.emit(f"shl {bits} {wide}, {_splat('i32 16', kind.lanes)}")
+            return self.emit(f"bitcast {bits} {high} to {register}")
+        return raw
+
+    def narrowed(self, value: str, stored: str, kind: Type, dtype: str) -> str:
+        """A register's number as it goes to memory, rounded to nearest, ties to even."""
+        register, n = llvm_type(kind), kind.lanes
+        if dtype == "float16":
+            return self.emit(f"fptrunc {register} {value} to {stored}")
+        if dtype != "bfloat16":
+            return value
+        bits = _vector("i32", n)
+        raw = self.emit(f"bitcast {register} {value} to {bits}")
+        high = self.emit(f"lshr {bits} {raw}, {_splat('i32 16', n)}")
+        odd = self.emit(f"and {bits} {high}, {_splat('i32 1', n)}")
+        half = self.emit(f"add {bits} {odd}, {_splat('i32 32767', n)}")
+        up = self.emit(f"add {bits} {raw}, {half}")
+        rounded = self.emit(f"lshr {bits} {up}, {_splat('i32 16', n)}")
+        quiet = self.emit(f"or {bits} {high}, {_splat('i32 64', n)}")
+        nan = self.emit(f"fcmp uno {register} {value}, {value}")
+        bools = _vector("i1", n)
+        kept = self.emit(f"select {bools} {nan}, {bits} {quiet}, {bits} {rounded}")
+        return self.emit(f"trunc {bits} {kept} to {stored}")
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def value(self, op: Op, kind: Type) -> str:
+        args = [self.names[a] for a in op.args]
+        types = [llvm_type(a.type or Type(INDEX)) for a in op.args]
+        of_index = bool(op.args) and op.args[0].type is not None and op.args[0].type.kind == INDEX
+        if op.name in _INTRINSIC or op.name in ("min", "max"):
+            return self.call(_intrinsic(op.name, of_index), kind, args, types[0])
+        if op.name in _COMPARE:
+            word = f"icmp {_COMPARE[op.name][0]}" if of_index else f"fcmp {_COMPARE[op.name][1]}"
+            return self.emit(f"{word} {types[0]} {args[0]}, {args[1]}")
+        if op.name in ("and", "or"):
+            return self.emit(f"{op.name} {types[0]} {args[0]}, {args[1]}")
+        if op.name == "not":
+            return self.emit(f"xor {types[0]} {args[0]}, {_splat('i1 true', kind.lanes)}")
+        if op.name == "select":
+            typed = ", ".join(f"{t} {a}" for t, a in zip(types, args, strict=True))
+            return self.emit(f"select {typed}")
+        if op.name == "neg":
+            return self.emit(f"fneg {types[0]} {args[0]}")
+        if op.name in ("lane", "splat", "pick", "sum", "pow2"):
+            return getattr(self, op.name)(op, kind, args, types)  # type: ignore[no-any-return]
+        word = _INDEX_OP[op.name] if of_index else _FLOAT_OP[op.name]
+        return self.emit(f"{word} {types[0]} {args[0]}, {args[1]}")
+
+    def call(self, name: str, kind: Type, args: Sequence[str], operand: str) -> str:
+        made = llvm_type(kind)
+        name = f"{name}.{_suffix(_SCALAR[kind.kind], kind.lanes)}"
+        self.declared.add(f"{made} @{name}({', '.join([operand] * len(args))})")
+        return self.emit(f"call {made} @{name}({', '.join(f'{operand} {a}' for a in args)})")
+
+    def lane(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
+        return (
+            "<" + ", ".join(f"i64 {n}" for n in range(kind.lanes)) + ">" if kind.lanes > 1 else "0"
+        )
+
+    def splat(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
+        made = llvm_type(kind)
+        first = self.emit(f"insertelement {made} poison, {types[0]} {args[0]}, i64 0")
+        return self.emit(
+            f"shufflevector {made} {first}, {made} poison, <{kind.lanes} x i32> zeroinitializer"
+        )
+
+    def pick(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
+        places = ", ".join(f"i32 {p}" for p in op.attr)
+        a, b = args
+        made = self.emit(
+            f"shufflevector {types[0]} {a}, {types[0]} {b}, <{len(op.attr)} x i32> <{places}>"
+        )
+        if kind.lanes > 1:
+            return made
+        return self.emit(f"extractelement <1 x {_SCALAR[kind.kind]}> {made}, i64 0")
+
+    def sum(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
+        value, lanes = args[0], (op.args[0].type or kind).lanes
+        scalar = _SCALAR[kind.kind]
+        while lanes > 1:
+            vector, half = f"<{lanes} x {scalar}>", lanes // 2
+            halves = []
+            for start in (0, half):
+                places = ", ".join(f"i32 {start + n}" for n in range(half))
+                of_both = f"{vector} {value}, {vector} poison"
+                halves.append(self.emit(f"shufflevector {of_both}, <{half} x i32> <{places}>"))
+            value = self.emit(f"fadd <{half} x {scalar}> {halves[0]}, {halves[1]}")
+            lanes = half
+        if (op.args[0].type or kind).lanes == 1:
+            return value
+        return self.emit(f"extractelement <1 x {scalar}> {value}, i64 0")
+
+    def pow2(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
+        width, bias, shift = (32, 127, 23) if kind.kind == F32 else (64, 1023, 52)
+        bits = _vector(f"i{width}", kind.lanes)
+        whole = self.emit(f"fptosi {types[0]} {args[0]} to {bits}")
+        biased = self.emit(f"add {bits} {whole}, {_splat(f'i{width} {bias}', kind.lanes)}")
+        raised = self.emit(f"shl {bits} {biased}, {_splat(f'i{width} {shift}', kind.lanes)}")
+        return self.emit(f"bitcast {bits} {raised} to {types[0]}")
+
+
+def _intrinsic(name: str, of_index: bool) -> str:
+    if name in ("min", "max"):
+        return f"llvm.s{name}" if of_index else f"llvm.{name}imum"
+    return _INTRINSIC[name]
+
+
+def _launching(items: int, buffers: int) -> Iterator[str]:
+    """`task` and `launch`; see the top of the file. The argument block is an array of words."""
+    given = [f"ptr %b{n}" for n in range(buffers)]
+    block = f"[{3 + buffers} x ptr]"
+    yield "define internal void @task(ptr %args) nounwind {"
+    for n in range(2 + buffers):
+        yield f"  %p{n} = getelementptr inbounds {block}, ptr %args, i64 0, i64 {n}"
+        yield f"  %a{n} = load ptr, ptr %p{n}"
+    yield "  %t32 = call i32 %a0()"
+    yield "  %n32 = call i32 %a1()"
+    yield "  %t = sext i32 %t32 to i64"
+    yield "  %n = sext i32 %n32 to i64"
+    yield "  %next = add i64 %t, 1"
+    yield f"  %low = mul i64 %t, {items}"
+    yield f"  %high = mul i64 %next, {items}"
+    yield "  %first = sdiv i64 %low, %n"
+    yield "  %last = sdiv i64 %high, %n"
+    handed = ", ".join(["i64 %first", "i64 %last", *(f"ptr %a{n + 2}" for n in range(buffers))])
+    yield f"  call void @body({handed})"
+    yield "  ret void"
+    yield "}"
+    signature = ", ".join(["ptr %parallel", "ptr %thread", "ptr %threads", "i64 %wanted", *given])
+    yield f"define void @launch({signature}) nounwind {{"
+    yield "  %alone = icmp sle i64 %wanted, 1"
+    yield "  br i1 %alone, label %here, label %shared"
+    yield "here:"
+    yield f"  call void @body({', '.join(['i64 0', f'i64 {items}', *given])})"
+    yield "  ret void"
+    yield "shared:"
+    yield f"  %args = alloca {block}"
+    for n, name in enumerate(["%thread", "%threads", *(f"%b{n}" for n in range(buffers))]):
+        yield f"  %s{n} = getelementptr inbounds {block}, ptr %args, i64 0, i64 {n}"
+        yield f"  store ptr {name}, ptr %s{n}"
+    yield "  %count = trunc i64 %wanted to i32"
+    yield "  call void %parallel(ptr @task, ptr %args, i32 %count, i32 0)"
+    yield "  ret void"
+    yield "}"
+
+
+def _constant(op: Op) -> str:
+    assert op.type is not None
+    kind, number = op.type.kind, op.attr
+    if kind in (F32, F64):
+        # LLVM writes both as the bits of the double, which for f32 must be a float exactly
+        single = struct.unpack("f", struct.pack("f", number))[0] if kind == F32 else number
+        scalar = "0x" + struct.pack(">d", single).hex().upper()
+    else:
+        scalar = str(int(number)) if kind == INDEX else str(bool(number)).lower()
+    return _splat(f"{_SCALAR[kind]} {scalar}", op.type.lanes)
+
+
+def _splat(typed: str, lanes: int) -> str:
+    """A typed scalar constant, in every lane; without its type, as operands are written."""
+    return typed.partition(" ")[2] if lanes == 1 else f"<{', '.join([typed] * lanes)}>"
+
+
+def _vector(scalar: str, lanes: int) -> str:
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+
+
+def _suffix(scalar: str, lanes: int) -> str:
+    short = {"float": "f32", "double": "f64", "half": "f16"}.get(scalar, scalar)
+    return short if lanes == 1 else f"v{lanes}{short}"
