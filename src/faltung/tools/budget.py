@@ -8,7 +8,8 @@ there because `direct` is one sum in one order, and another order of the same pr
 lucky: rounded partial sums of mixed signs walk about 0.64u · Σ|x||w| (root mean square), whatever
 their number, and 3u is more than four times that, enough for thousands of outputs. bfloat16 and
 float16 are summed in float32 and rounded once: there u is float32's in the sum, and one rounding of
-the largest result comes on top. The largest error of a result, divided by the budget, is its error *in budgets*: at most 1 passes.
+the largest result comes on top. The largest error of a result, divided by the budget, is its error
+*in budgets*: at most 1 passes.
 
 A float64 sum has nothing more exact to be compared with. There the error of `direct` is that of a
 float32 sum of the same numbers, scaled, and it counts twice, because y64 has it too.
