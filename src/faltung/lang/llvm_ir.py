@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from .ops import BOOL, F32, F64, INDEX, Buffer, Op, Type
 from .routine import Routine
 
+# LLVM would otherwise cut 512-bit vectors in halves where it fears for the clock
+_ATTRIBUTES = 'attributes #0 = { nounwind "min-legal-vector-width"="512" }'
 _SCALAR = {INDEX: "i64", F32: "float", F64: "double", BOOL: "i1"}
 _STORED = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
 _INTRINSIC = {
@@ -31,10 +33,10 @@ def llvm_ir(routine: Routine) -> str:
     buffers = [f"ptr noalias noundef %b{n}" for n in range(len(routine.buffers))]
     signature = ", ".join(["i64 %first", "i64 %last", *buffers])
     writer.body(routine.body)
-    body = [f"define internal void @body({signature}) nounwind {{", "entry:", *writer.lines]
+    body = [f"define internal void @body({signature}) #0 {{", "entry:", *writer.lines]
     calls = _launching(routine.items, len(routine.buffers))
     declared = [f"declare {signature}" for signature in sorted(writer.declared)]
-    return "\n".join([*body, "  ret void", "}", *calls, *declared, ""])
+    return "\n".join([*body, "  ret void", "}", *calls, *declared, _ATTRIBUTES, ""])
 
 
 def llvm_type(kind: Type) -> str:
