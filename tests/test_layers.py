@@ -83,6 +83,7 @@ MAY_IMPORT = (
     ),
     ("faltung.ops", ()),
     ("faltung.tools", ("faltung",)),
+    ("faltung.__main__", ("faltung.tools.cli",)),
     ("faltung", ("faltung.errors", "faltung.planning", "faltung.settings", "faltung.by_hand",
                  "faltung.functional", "faltung.nn", "faltung.ops")),
 )  # fmt: skip

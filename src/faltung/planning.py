@@ -25,6 +25,9 @@ Run = Callable[..., Any]
 _DEVICES = {"cpu": ("cpu",), "triton": ("cuda",)}
 
 
+_COMPILERS = ("llvmlite", "triton")  # where one is not installed, its algorithms are not there
+
+
 class NoAlgorithmError(NotImplementedError):
     """No algorithm can do what was asked under the settings in force; the text lists why."""
 
@@ -200,8 +203,13 @@ def _algorithms(family: str, device: str) -> tuple[Algorithm, ...]:
     found = []
     for name in names:
         suffix = name.rpartition("_")[2]
-        if device in _DEVICES.get(suffix, (device,)):
+        if device not in _DEVICES.get(suffix, (device,)):
+            continue
+        try:
             found.append(importlib.import_module(f"{package.__name__}.{name}").ALGORITHM)
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").partition(".")[0] not in _COMPILERS:
+                raise
     return tuple(found)
 
 

@@ -1,19 +1,10 @@
-"""Counting for the suites: the `cases` fixture, and a line per suite after the last test."""
+"""Counting for the suites; the lines after the last test come from `tests/conftest.py`."""
 
 import pytest
 
-from suites.tally import Cases, summary
+from suites.tally import Cases
 
 
 @pytest.fixture
 def cases(request):
     return Cases(request.node)
-
-
-def pytest_terminal_summary(terminalreporter):
-    reports = [report for group in terminalreporter.stats.values() for report in group]
-    lines = summary(reports)
-    if lines:
-        terminalreporter.section("suites no one here wrote")
-        for line in lines:
-            terminalreporter.line(line)

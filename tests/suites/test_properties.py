@@ -1,7 +1,7 @@
 """The whole space of arguments against the definition, by chance.
 
 Numbers are whole and float64, so that every sum is exact and equality means the same bits. The
-draws are the same in every run.
+draws are seeded: the same tests of the same sources draw the same.
 """
 
 import itertools
@@ -243,7 +243,7 @@ def test_same_padding_gives_one_output_a_stride(n, k, s, d):
     assert y.shape[-1] == Axis(-(-n // s), 1).output_size
 
 
-# -- what is not an argument at all ----------------------------------------------------------------
+# what is not an argument at all
 
 HUGE = st.sampled_from((2**31, 2**40, 2**70, -(2**70)))
 JUNK = st.one_of(

@@ -1,6 +1,7 @@
 """Verification: everything passes, and nothing that is wrong can pass."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -166,7 +167,7 @@ def test_the_command_shows_what_is_wrong_and_exits_with_1(wrong_algorithm, capsy
         "FAILED dilated: forward n1 c1 o1 i7x7 k3x3 d3 float32 cpu, whole numbers\n"
         "  wrong_torch: differs in 1 of 1 places, most at [0, 0, 0, 0]: 0, not " in out
     )
-    assert "1 system, 40 cases, 8 failed; planned calls: " in out
+    assert re.search(r"1 system, \d+ cases, 8 failed; planned calls: ", out)
 
 
 def test_a_failing_row_is_red():

@@ -14,12 +14,16 @@ import json
 import os
 import stat
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 _SUFFIX = ".routine"
+_UNFINISHED = ".part"
 _MOST_BYTES = 256 * 1024 * 1024  # a routine has 5 to 50 kB
+_MOST_FILES = 4096
+_ABANDONED = 3600.0  # seconds after which an unfinished file has lost its writer
 
 
 @dataclass(frozen=True)
@@ -38,75 +42,72 @@ class ObjectCache:
         if self.folder is None or not self._is_ours():
             return None
         try:
-            handle = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW)
+            # not waiting, in case it is a pipe
+            handle = os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
-                if os.fstat(handle).st_uid != os.getuid():
+                found = os.fstat(handle)
+                if not (stat.S_ISREG(found.st_mode) and _is_private(found)):
                     return None
-                header = json.loads(file.readline())
-                code = file.read()
-        except (OSError, ValueError):
+                if found.st_size > _MOST_BYTES:
+                    return None  # not ours, and perhaps more than memory holds
+                header, _, code = file.read().partition(b"\n")
+        except OSError:
             return None
-        right = isinstance(header, dict) and header.get("key") == key
-        return code if right and header.get("digest") == _digest(code) else None
+        return code if header == _header(key, code) else None
 
     def save(self, key: str, code: bytes) -> None:
         """Keep an object for a key, if that is possible."""
         if self.folder is None:
             return
-        header = json.dumps({"key": key, "digest": _digest(code)}).encode() + b"\n"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_ours():
                 return
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=_UNFINISHED)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(header + code)
+                    file.write(_header(key, code) + b"\n" + code)
                 os.replace(name, self._path(key))
-            except OSError:
+            except BaseException:
                 os.unlink(name)
+                raise
         except OSError:
             return
+        if len(self.files()) > _MOST_FILES:
+            self.prune()
 
     def files(self) -> list[Path]:
         """The kept objects."""
-        try:
-            return sorted(self.folder.glob(f"*{_SUFFIX}")) if self.folder is not None else []
-        except OSError:
-            return []
+        return self._with(_SUFFIX)
 
     def clear(self) -> int:
         """Remove every kept object; how many there were."""
-        removed = 0
-        for path in self.files():
-            try:
-                path.unlink()
-                removed += 1
-            except OSError:
-                continue
-        return removed
+        return sum(_removed(path) for path in self.files())
 
-    def prune(self, most: int = _MOST_BYTES) -> None:
+    def prune(self, most: int = _MOST_BYTES, most_files: int = _MOST_FILES * 3 // 4) -> None:
         """Remove the objects that were read longest ago until the rest fits into `most` bytes."""
-        known = []
-        for path in self.files():
-            try:
-                known.append((path.stat().st_atime, path.stat().st_size, path))
-            except OSError:
-                continue
+        known = sorted((*_last_use(path), path) for path in self.files())
         total = sum(size for _, size, _ in known)
-        for _, size, path in sorted(known):
-            if total <= most:
-                return
-            try:
-                path.unlink()
-                total -= size
-            except OSError:
-                continue
+        for left, (_, size, path) in zip(range(len(known), 0, -1), known, strict=True):
+            if total <= most and left <= most_files:
+                break
+            _removed(path)
+            total -= size
+        for path in self._with(_UNFINISHED):
+            if _last_use(path)[0] < time.time() - _ABANDONED:
+                _removed(path)
+
+    def _with(self, suffix: str) -> list[Path]:
+        if self.folder is None or not self._is_ours():
+            return []
+        try:
+            return sorted(path for path in self.folder.iterdir() if path.suffix == suffix)
+        except OSError:
+            return []
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{_digest(key.encode())[:40]}{_SUFFIX}"
+        return self.folder / f"{_digest(key.encode(errors='surrogatepass'))[:40]}{_SUFFIX}"
 
     def _is_ours(self) -> bool:
         """Whether the folder is a real one that only we can write to."""
@@ -115,8 +116,7 @@ class ObjectCache:
             found = os.lstat(self.folder)
         except OSError:
             return False
-        private = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and private
+        return stat.S_ISDIR(found.st_mode) and _is_private(found)
 
 
 @cache
@@ -127,6 +127,34 @@ def _default(named: str | None, base: str | None) -> ObjectCache:
         return ObjectCache(Path(base or Path.home() / ".cache") / "faltung")
     except RuntimeError:
         return ObjectCache(None)  # no home
+
+
+def _header(key: str, code: bytes) -> bytes:
+    return json.dumps({"key": key, "digest": _digest(code)}).encode()
+
+
+def _is_private(found: os.stat_result) -> bool:
+    """Whether only we can write to it; never so where files have no owner."""
+    user = os.getuid() if hasattr(os, "getuid") else None
+    return found.st_uid == user and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _last_use(path: Path) -> tuple[float, int]:
+    """When a file was last read or written, and its bytes; nothing of one that has gone."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return 0.0, 0
+    # many systems note a reading seldom or never
+    return max(found.st_atime, found.st_mtime), found.st_size
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _digest(data: bytes) -> str:

@@ -7,9 +7,12 @@ generator, which allocates registers and schedules, is where most of the time go
 """
 
 import ctypes
+import hashlib
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -18,9 +21,13 @@ from . import threads
 from .cache import ObjectCache
 from .llvm_ir import llvm_ir
 from .routine import Routine
-from .target import Target, host_target
+from .target import Target, host_target, unavailable
 
-_lock = threading.Lock()  # llvmlite is not to be entered twice at a time
+_lock = threading.RLock()  # llvmlite is not to be entered twice at a time
+if hasattr(os, "register_at_fork"):  # a child must not start with LLVM half way through something
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _engines: list[Any] = []  # what keeps the loaded code alive
 
 
@@ -43,16 +50,26 @@ class Compiled:
 
 
 def compiled(
-    key: str, buffers: int, record: Callable[[], Routine], store: ObjectCache | None = None
+    key: str,
+    buffers: int,
+    record: Callable[[], Routine],
+    *,
+    sources: Sequence[str] = (),
+    store: ObjectCache | None = None,
 ) -> Compiled:
     """The machine code of the routine that `record()` records.
 
-    `key` must change whenever the routine would: if the store has an object for it, nothing is
-    recorded. The target and the compiler's version are added to it here.
+    `key` says which routine of its author's file it is and `sources` which files, besides this
+    package's, made it (`__file__` of the author, of its parts): if the store has an object for all
+    of them as they are now, for this target and compiler, nothing is recorded. Raises
+    `RuntimeError` where `unavailable()` has a reason to.
     """
+    if reason := unavailable():
+        raise RuntimeError(reason)
     target = host_target()
     store = store or ObjectCache.default()
-    whole = f"{key}\n{target}\nllvmlite {llvm.llvm_version_info}"
+    made_by = f"{_digest_of(tuple(sources))} llvmlite {llvm.llvm_version_info}"
+    whole = f"{key}\n{target}\n{made_by}"
     found = store.load(whole)
     if found is None:
         routine = record()
@@ -62,8 +79,20 @@ def compiled(
     return Compiled(_loaded(found), buffers)
 
 
+@cache
+def _digest_of(sources: tuple[str, ...]) -> str:
+    """One digest of this package's files and the given ones, so that no old code outlives them."""
+    ours = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256()
+    for path in (*ours, *map(Path, sources)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def object_code(ir: str, target: Target) -> bytes:
     """The object file of a module's text."""
+    if not target.has_fma:  # LLVM would call the C library for it, from inside of loops
+        raise RuntimeError(f"routines need fused multiply-add, which {target.cpu} has not")
     with _lock:
         machine = _machine(target)
         with llvm.parse_assembly(ir) as module:
@@ -95,7 +124,8 @@ def _loaded(code: bytes) -> int:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         host = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(jit=True)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host)
+        # LLVM's own memory manager may put code and constants too far apart for their relocations
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host, use_lmm=True)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         _engines.append(engine)

@@ -29,10 +29,10 @@ def interpret(routine: Routine, memory: Memory, first: int = 0, last: int | None
     """
     for buffer in routine.buffers:
         found = memory[buffer.name]
-        if found.size != buffer.count or found.dtype != _MEMORY[buffer.dtype]:
+        if found.shape != (buffer.count,) or found.dtype != _MEMORY[buffer.dtype]:
             raise ValueError(
                 f"{routine.name}: {buffer.name} is {buffer.dtype}[{buffer.count}], got "
-                f"{found.dtype}[{found.size}]"
+                f"{found.dtype}{list(found.shape)}"
             )
     _Run(routine, memory).items(first, routine.items if last is None else last)
 
@@ -46,13 +46,10 @@ class _Run:
         self.results: dict[Op, list[Lanes]] = {}
 
     def items(self, first: int, last: int) -> None:
-        for op in self.routine.body:
-            if op.name != "work":
-                self.run([op])
-                continue
-            for item in range(first, last):
-                self.values[op.body[0]] = np.array([item])
-                self.run(op.body[1:])
+        (work,) = self.routine.body
+        for item in range(first, last):
+            self.values[work.body[0]] = np.array([item])
+            self.run(work.body[1:])
 
     def run(self, ops: Sequence[Op]) -> list[Lanes]:
         """Run a body; what its `next` hands on."""
@@ -61,6 +58,8 @@ class _Run:
             args = [self.values[a] for a in op.args if a.name != "loop"]
             if op.name == "next":
                 following = args
+            elif op.name == "cut":
+                continue
             elif op.name == "loop":
                 self.results[op] = self.loop(op, args)
             elif op.name == "when":
@@ -114,16 +113,45 @@ def _value(op: Op, args: list[Lanes]) -> Lanes:
     assert op.type is not None
     lanes, kind = op.type.lanes, _KINDS[op.type.kind]
     if op.name == "const":
-        return np.full(lanes, op.attr, kind)
+        return np.array(op.attr) if isinstance(op.attr, tuple) else np.full(lanes, op.attr, kind)
     if op.name == "lane":
         return np.arange(lanes)
     if op.name == "splat":
         return np.repeat(args[0], lanes)
     if op.name == "pick":
         return np.concatenate(args)[list(op.attr)]
+    if op.type.kind == INDEX and op.name != "select":
+        args = [a.astype(object) for a in args]  # Python's integers: an overflow is an error below
     with np.errstate(all="ignore"):
         result: Lanes = _MEANING[op.name](*args)
         return result.astype(kind, copy=False)
+
+
+def _natural(operation: Callable[..., Lanes]) -> Callable[..., Lanes]:
+    def checked(a: Lanes, b: Lanes) -> Lanes:
+        if np.any(a < 0) or np.any(b <= 0):
+            raise ArithmeticError(f"quot and rem are of a ≥ 0 and b > 0, got {a} and {b}")
+        return operation(a, b)
+
+    return checked
+
+
+def _min(a: Lanes, b: Lanes) -> Lanes:
+    # NumPy leaves open which of two zeros is the smaller
+    tie = a if a.dtype == object else np.where(np.signbit(a), a, b)
+    return np.where(a == b, tie, np.minimum(a, b))
+
+
+def _max(a: Lanes, b: Lanes) -> Lanes:
+    tie = a if a.dtype == object else np.where(np.signbit(a), b, a)
+    return np.where(a == b, tie, np.maximum(a, b))
+
+
+def _pow2(a: Lanes) -> Lanes:
+    normal = np.finfo(a.dtype)
+    if not np.all((a == np.rint(a)) & (a >= normal.minexp) & (a < normal.maxexp)):
+        raise ArithmeticError(f"pow2 is of whole numbers with a normal result, got {a}")
+    return np.ldexp(np.ones_like(a), a.astype(np.int32))
 
 
 def _fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes:
@@ -133,8 +161,10 @@ def _fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes:
 
 def _fused(a: Any, b: Any, c: Any) -> Any:
     """a · b + c rounded once, through exact fractions."""
-    if not (np.isfinite(a) and np.isfinite(b) and np.isfinite(c)):
+    if not (np.isfinite(a) and np.isfinite(b)):
         return a * b + c
+    if not np.isfinite(c):
+        return c  # a · b is finite, even where it does not fit into a float
     exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
     if exact == 0:
         return a * b + c  # the sign of a zero, which a fraction has not
@@ -143,15 +173,16 @@ def _fused(a: Any, b: Any, c: Any) -> Any:
 
 def _nearest(exact: Fraction, kind: Any) -> Any:
     """The float nearest to a fraction, ties to even."""
+    try:
+        double = np.float64(exact.numerator / exact.denominator)  # int / int rounds once
+    except OverflowError:
+        return kind(np.inf if exact > 0 else -np.inf)
     if kind is np.float64:
-        return kind(exact.numerator / exact.denominator)  # int / int rounds once
-    double = np.float64(exact.numerator / exact.denominator)
-    # rounding twice goes wrong only where the double is a tie of floats: push it off the tie
+        return double
+    # rounding twice is right if the first leaves an odd last bit wherever it is not exact
     slip = exact - Fraction(float(double))
-    if slip:
-        away = np.inf if slip > 0 else -np.inf
-        if kind(double) != double and kind(np.nextafter(double, away)) != kind(double):
-            return kind(np.nextafter(double, away))
+    if slip and double.view(np.int64) % 2 == 0:
+        double = np.nextafter(double, np.inf if slip > 0 else -np.inf)
     return kind(double)
 
 
@@ -167,16 +198,16 @@ _MEANING: dict[str, Callable[..., Lanes]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
-    "quot": np.floor_divide,
-    "rem": np.remainder,
-    "min": np.minimum,
-    "max": np.maximum,
+    "quot": _natural(np.floor_divide),
+    "rem": _natural(np.remainder),
+    "min": _min,
+    "max": _max,
     "fma": _fma,
     "neg": np.negative,
     "abs": np.abs,
     "sqrt": np.sqrt,
     "round": np.rint,
-    "pow2": np.exp2,
+    "pow2": _pow2,
     "lt": np.less,
     "le": np.less_equal,
     "eq": np.equal,
@@ -197,7 +228,7 @@ def _from_memory(number: Any, dtype: str) -> Any:
 def _to_memory(number: Any, dtype: str) -> Any:
     """A register's number in a storage dtype, rounded to nearest, ties to even."""
     if dtype != "bfloat16":
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             return _MEMORY[dtype](number)
     bits = int(np.array([number], np.float32).view(np.uint32)[0])
     if np.isnan(number):

@@ -65,6 +65,11 @@ class _Writer:
                 self.loop(op)
             elif op.name == "when":
                 self.when(op)
+            elif op.name == "cut":
+                # LLVM merges equal loads within a block, so a block ends here
+                after = self.label("cut")
+                self.lines.append(f"  br label %{after}")
+                self.start(after)
             elif op.name == "next":
                 following = [self.names[a] for a in op.args]
             elif op.name == "result":
@@ -265,6 +270,8 @@ class _Writer:
 
     def splat(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
         made = llvm_type(kind)
+        if kind.lanes == 1:
+            return args[0]
         first = self.emit(f"insertelement {made} poison, {types[0]} {args[0]}, i64 0")
         return self.emit(
             f"shufflevector {made} {first}, {made} poison, <{kind.lanes} x i32> zeroinitializer"
@@ -272,10 +279,14 @@ class _Writer:
 
     def pick(self, op: Op, kind: Type, args: list[str], types: list[str]) -> str:
         places = ", ".join(f"i32 {p}" for p in op.attr)
-        a, b = args
-        made = self.emit(
-            f"shufflevector {types[0]} {a}, {types[0]} {b}, <{len(op.attr)} x i32> <{places}>"
-        )
+        vector = types[0]
+        if not vector.startswith("<"):
+            vector = f"<1 x {types[0]}>"
+            args = [
+                self.emit(f"insertelement {vector} poison, {types[0]} {a}, i64 0") for a in args
+            ]
+        of_both = ", ".join(f"{vector} {a}" for a in args)
+        made = self.emit(f"shufflevector {of_both}, <{len(op.attr)} x i32> <{places}>")
         if kind.lanes > 1:
             return made
         return self.emit(f"extractelement <1 x {_SCALAR[kind.kind]}> {made}, i64 0")
@@ -353,6 +364,9 @@ def _launching(items: int, buffers: int) -> Iterator[str]:
 def _constant(op: Op) -> str:
     assert op.type is not None
     kind, number = op.type.kind, op.attr
+    if isinstance(number, tuple):
+        bools = [f"i1 {str(one).lower()}" for one in number]
+        return f"<{', '.join(bools)}>" if len(bools) > 1 else bools[0].partition(" ")[2]
     if kind in (F32, F64):
         # LLVM writes both as the bits of the double, which for f32 must be a float exactly
         single = struct.unpack("f", struct.pack("f", number))[0] if kind == F32 else number

@@ -3,7 +3,8 @@
 A routine is a list of operations. Each makes at most one value, and a value has a kind and a number
 of lanes: `f32×8` is eight float32 numbers that are worked on together. Operations work on every
 lane alike, so a rule below is written for one lane. What an operation means is defined in
-`interpret.py`; how it becomes machine code in `llvm_ir.py`.
+`interpret.py`; how it becomes machine code in `llvm_ir.py`. Which of its bit patterns a NaN has is
+not part of any meaning.
 
 | operation | on | meaning |
 | --- | --- | --- |
@@ -11,10 +12,10 @@ lane alike, so a rule below is written for one lane. What an operation means is 
 | `add` `sub` `mul` | index, float | a + b, a − b, a · b |
 | `div` | float | a / b |
 | `quot` `rem` | index | ⌊a / b⌋ and a − b·⌊a / b⌋ of numbers that are not negative |
-| `min` `max` | index, float | the smaller, the larger; NaN if either is NaN |
+| `min` `max` | index, float | the smaller, the larger; −0 < +0; NaN if either is NaN |
 | `fma` | float | a · b + c, rounded once |
 | `neg` `abs` `sqrt` `round` | float | −a, |a|, √a, nearest whole number (ties to even) |
-| `pow2` | float | 2^a for whole a of a normal result |
+| `pow2` | float | 2^a for whole a of a normal result, and for nothing else |
 | `lt` `le` `eq` | index, float | comparison, giving a bool |
 | `and` `or` `not` | bool | |
 | `select` | bool, any, any | a where the condition holds, else b |
@@ -24,6 +25,7 @@ lane alike, so a rule below is written for one lane. What an operation means is 
 | `sum` | vector | all lanes added, halves first: ((0+2)+(1+3)) |
 | `load` `store` | buffer | consecutive elements from an index on; masked ones read as 0 |
 | `loop` | | the body for index = begin, begin+step, … below end, carrying values on |
+| `cut` | | nothing; what is loaded before it is loaded again after it, not kept in between |
 | `when` | bool scalar | the body if the condition holds |
 """
 
@@ -49,6 +51,10 @@ class Type:
 
     kind: str
     lanes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.lanes < 1:
+            raise LanguageError(f"a value has at least one lane, got {self.lanes}")
 
     def __str__(self) -> str:
         return self.kind if self.lanes == 1 else f"{self.kind}x{self.lanes}"
@@ -83,7 +89,7 @@ class Op:
     args: tuple["Op", ...] = ()
     attr: Any = None
     body: list["Op"] = field(default_factory=list)
-    number: int = -1
+    home: list["Op"] | None = field(default=None, repr=False)  # the body it was recorded in
 
 
 class LanguageError(TypeError):

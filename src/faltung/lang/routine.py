@@ -8,9 +8,11 @@
 
 Python's own `for` unrolls; `with r.loop(...)` makes a loop of the routine. Values have `+ − * / <`
 and mix with Python numbers. Nothing is computed twice: the same operation on the same values is
-recorded once per scope, and index arithmetic on known numbers is done at once.
+recorded once per scope, and index arithmetic on known numbers is done at once. A value lives until
+the end of the `with` it was made in.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -80,6 +82,9 @@ class Value:
     def __invert__(self) -> "Value":
         return self.routine.apply("not", self)
 
+    def __bool__(self) -> bool:
+        raise LanguageError("a value is not known while recording: use when() or select()")
+
 
 class Loop:
     """A loop being recorded: its index, the values it carries, and, after it, the last of them."""
@@ -120,6 +125,17 @@ class Routine:
         # a buffer that is written may hold another number at every reading
         return self._record("load", kind, args, buffer, pure=not buffer.written)
 
+    def cut(self) -> None:
+        """Load again what is needed after this place, though it was loaded before.
+
+        A number that is kept until it is needed again takes a register, and a register too many
+        costs a store and a load: more than the load from the near cache that it saves.
+        """
+        self._record("cut", None, [], None, pure=False)
+        for _, known in self._scopes:
+            for key in [key for key in known if key[0] == "load"]:
+                del known[key]
+
     def store(self, buffer: Buffer, at: Operand, value: Value, mask: Value | None = None) -> None:
         """Write a value's lanes to consecutive elements from `at` on, but the masked ones."""
         if not buffer.written:
@@ -133,12 +149,19 @@ class Routine:
 
     def const(self, number: float, kind: str = INDEX, lanes: int = 1) -> Value:
         """A number."""
-        if kind == INDEX and int(number) != number:
+        if kind == INDEX and not (float(number).is_integer() and -(2**63) <= number < 2**63):
             raise LanguageError(f"{number} is no index")
-        exact: Any = (
-            int(number) if kind == INDEX else bool(number) if kind == BOOL else float(number)
-        )
+        if kind == F32:
+            try:
+                struct.pack("<f", number)
+            except OverflowError:
+                raise LanguageError(f"{number} is no f32") from None
+        exact: Any = {INDEX: int, BOOL: bool}.get(kind, float)(number)
         return self._record("const", Type(kind, lanes), [], exact)
+
+    def mask(self, lanes: Sequence[bool]) -> Value:
+        """A bool of its own for every lane, known while recording."""
+        return self._record("const", Type(BOOL, len(lanes)), [], tuple(map(bool, lanes)))
 
     def lane(self, lanes: int) -> Value:
         """0, 1, … in the lanes of an index vector."""
@@ -150,7 +173,7 @@ class Routine:
 
     def splat(self, a: Value, lanes: int) -> Value:
         """One number in every lane."""
-        return self.apply("splat", a, attr=lanes) if lanes > 1 else a
+        return self.apply("splat", a, attr=lanes) if lanes != 1 else a
 
     def below(self, limit: Operand, lanes: int) -> Value:
         """The mask of the lanes whose number is below `limit`."""
@@ -178,7 +201,8 @@ class Routine:
 
     def apply(self, name: str, *operands: Operand, attr: Any = None) -> Value:
         """Record an operation of the table; Python numbers take the type of the other operands."""
-        like = next((o.type for o in operands if isinstance(o, Value)), Type(INDEX))
+        # the last decides, because the first of a select is its condition
+        like = next((o.type for o in reversed(operands) if isinstance(o, Value)), Type(INDEX))
         values = [self._value(o, like) for o in operands]
         folded = self._folded(name, values)
         if folded is not None:
@@ -235,7 +259,9 @@ class Routine:
 
     @contextmanager
     def _scope(self, op: Op, given: list[Op]) -> Iterator[None]:
-        self._scopes[-1][0].append(op)
+        self._add(op)
+        for phi in given:
+            phi.home = op.body
         op.body.extend(given)
         self._scopes.append((op.body, {}))
         yield
@@ -244,17 +270,29 @@ class Routine:
     def _record(
         self, name: str, kind: Type | None, args: Sequence[Op], attr: Any, *, pure: bool = True
     ) -> Value:
-        key = (name, kind, tuple(map(id, args)), attr)
+        # as text, −0 is not 0
+        key = (name, kind, tuple(map(id, args)), str(attr) if name == "const" else attr)
         if pure:
             for _, known in reversed(self._scopes):
                 if key in known:
                     return Value(self, known[key])
+        if len(self._scopes) == 1:
+            raise LanguageError(f"{self.name}: {name} outside of work()")
         op = Op(name, kind, tuple(args), attr)
-        ops, known = self._scopes[-1]
-        ops.append(op)
+        self._add(op)
         if pure:
-            known[key] = op
+            self._scopes[-1][1][key] = op
         return Value(self, op)
+
+    def _add(self, op: Op) -> None:
+        for arg in op.args:
+            if not any(arg.home is ops for ops, _ in self._scopes):
+                raise LanguageError(
+                    f"{self.name}: {op.name} uses a {arg.name} of a loop, when or routine that has "
+                    f"ended"
+                )
+        op.home = self._scopes[-1][0]
+        op.home.append(op)
 
     def _folded(self, name: str, values: list[Value]) -> Value | None:
         """Index arithmetic whose result is known, or is one of the operands."""

@@ -15,17 +15,15 @@ import llvmlite.binding as llvm
 
 _CPUINFO = Path("/proc/cpuinfo")
 
-# level -> LLVM's name of the plain processor, the features our code may use, bits of a vector;
-# in the operating system's spelling, best level first
+# level -> LLVM's name of the plain processor, what it takes for granted of which a machine might
+# have none, bits of a vector; in the operating system's spelling, best level first
+_V3 = ("avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe")
 _LEVELS = {
-    "avx512": (
-        "x86-64-v4",
-        ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "f16c", "bmi2"),
-        512,
-    ),
-    "avx2": ("x86-64-v3", ("avx2", "fma", "f16c", "bmi2"), 256),
+    "avx512": ("x86-64-v4", (*_V3, *(f"avx512{p}" for p in ("f", "bw", "cd", "dq", "vl"))), 512),
+    "avx2": ("x86-64-v3", _V3, 256),
     "sse4.2": ("x86-64-v2", ("sse4_2",), 128),
 }
+_SPELLING = {"sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm"}  # LLVM's -> the system's
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,40 @@ AVX2 = Target("x86_64-unknown-linux-gnu", "x86-64-v3", "", 256, has_fma=True)
 @cache
 def host_target() -> Target:
     """This machine, as far as LLVM and the operating system agree on it."""
-    triple = llvm.get_process_triple()
-    if platform.machine().lower() in ("aarch64", "arm64"):
+    triple, machine = llvm.get_process_triple(), platform.machine().lower()
+    if machine in ("aarch64", "arm64"):
         return Target(triple, "generic", NEON.features, 128, has_fma=True)
-    seen = _features_of_both()
     wanted = os.environ.get("FALTUNG_CPU", "")
-    for level, (cpu, needed, bits) in _LEVELS.items():
+    if wanted and wanted not in _LEVELS:
+        raise ValueError(f"FALTUNG_CPU must be one of {', '.join(_LEVELS)}, got {wanted}")
+    seen = _features_of_both()
+    for level, (cpu, needed, bits) in _LEVELS.items() if machine in ("x86_64", "amd64") else ():
         if wanted == level or (not wanted and seen.issuperset(needed)):
             return Target(triple, cpu, "", bits, has_fma="fma" in needed)
     return Target(triple, "generic", "", 128, has_fma=False)
 
 
+@cache
+def unavailable() -> str | None:
+    """Why routines cannot run on this machine; None if they can."""
+    if not host_target().has_fma:
+        return "routines need fused multiply-add (x86-64-v3 or ARMv8), which this processor has not"
+    try:
+        llvm.check_jit_execution()
+    except OSError as error:
+        return f"this system lets no process run code it has made: {error}"
+    return None
+
+
 def _features_of_both() -> set[str]:
-    by_llvm = {name for name, on in llvm.get_host_cpu_features().items() if on}
-    by_llvm = {name.replace("sse4.2", "sse4_2") for name in by_llvm}
-    if not _CPUINFO.exists():
+    try:
+        by_llvm = {name for name, on in llvm.get_host_cpu_features().items() if on}
+    except RuntimeError:  # LLVM does not know this machine
+        return set()
+    by_llvm = {_SPELLING.get(name, name) for name in by_llvm}
+    try:
+        lines = _CPUINFO.read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
         return by_llvm
-    for line in _CPUINFO.read_text().splitlines():
-        if line.startswith("flags"):
-            return by_llvm & set(line.partition(":")[2].split())
-    return by_llvm
+    flags = next((line for line in lines if line.startswith("flags")), None)
+    return by_llvm & set(flags.partition(":")[2].split()) if flags else by_llvm

@@ -4,9 +4,10 @@ routine scale, 100 items
   reads x float32[800]
   writes y float32[800]
 work i0 of 100
-  v1 = mul i0, 8
+  v1: index = mul i0, 8
   v2: f32x8 = load x[v1]
-  …
+  v3: f32x8 = mul v2, 2.0x8
+  store y[v1] = v3
 """
 
 import itertools
@@ -27,7 +28,7 @@ def text(routine: Routine) -> str:
 
 
 class _Names(dict[Op, str]):
-    """A name for each operation's value, numbered as they are met; a constant is its number."""
+    """Names of values, numbered as they are met; a loop's index is an i, a constant its number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,9 +37,11 @@ class _Names(dict[Op, str]):
     def __missing__(self, op: Op) -> str:
         if op.name == "const":
             lanes = f"x{op.type.lanes}" if op.type is not None and op.type.lanes > 1 else ""
-            self[op] = f"{op.attr}{lanes}"
+            bits = isinstance(op.attr, tuple)
+            self[op] = "".join("01"[bit] for bit in op.attr) if bits else f"{op.attr}{lanes}"
         else:
-            self[op] = f"v{next(self._numbers)}"
+            letter = "i" if op.name in ("item", "index") else "v"
+            self[op] = f"{letter}{next(self._numbers)}"
         return self[op]
 
 
@@ -54,12 +57,13 @@ def _line(op: Op, names: _Names) -> str:
     if op.name == "work":
         return f"work {names[op.body[0]]} of {op.attr}"
     if op.name == "result":
-        return f"{names[op]}: {op.type} = result {op.attr}"
+        index = op.args[0].body[0]
+        return f"{names[op]}: {op.type} = result {op.attr} of {names[index]}"
     args = [names[a] for a in op.args]
     if op.name == "loop":
-        index, *phis = (o for o in op.body if o.name in ("index", "carried"))
-        carried = "".join(f", {names[p]} = {a}" for p, a in zip(phis, args[2:], strict=True))
-        return f"loop {names[index]} = {args[0]} … {args[1]} step {op.attr}{carried}"
+        index, *phis = (names[o] for o in op.body if o.name in ("index", "carried"))
+        carried = "".join(f", {p} = {a}" for p, a in zip(phis, args[2:], strict=True))
+        return f"loop {index} = {args[0]} … {args[1]} step {op.attr}{carried}"
     if op.name == "load":
         masked = f" where {args[1]}" if len(args) > 1 else ""
         return f"{names[op]}: {op.type} = load {op.attr.name}[{args[0]}]{masked}"
@@ -69,4 +73,4 @@ def _line(op: Op, names: _Names) -> str:
     if op.type is None:
         return f"{op.name} {', '.join(args)}".rstrip()
     attr = "" if op.attr is None else f" {op.attr}"
-    return f"{names[op]}: {op.type} = {op.name} {', '.join(args)}{attr}"
+    return f"{names[op]}: {op.type} = {' '.join([op.name, ', '.join(args)]).rstrip()}{attr}"

@@ -12,11 +12,11 @@ import ctypes
 import os
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
 _forked = False
+_known: "Pool | None" = None
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,34 @@ class Pool:
 
 def pool() -> Pool | None:
     """The pool to use now, or None to run on the calling thread."""
-    return None if _forked else _found()
+    global _known  # noqa: PLW0603  (a process has one)
+    if _forked:
+        return None
+    if _known is None:  # until there is one: PyTorch may be imported later
+        _known = next(filter(None, map(_entries, _loaded_runtimes())), None)
+    return _known
 
 
-@cache
-def _found() -> Pool | None:
-    for path in _loaded_runtimes():
-        try:
-            library = ctypes.CDLL(path)
-            entries = [
-                ctypes.cast(getattr(library, name), ctypes.c_void_p).value
-                for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
-            ]
-        except (OSError, AttributeError):
-            continue
-        if all(entries):
-            return Pool(path, *[int(e or 0) for e in entries])
-    return None
+def _entries(path: str) -> Pool | None:
+    try:
+        library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        entries = [
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+            for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+        ]
+    except (OSError, AttributeError):
+        return None
+    return Pool(path, *entries)
 
 
 def _loaded_runtimes() -> list[str]:
     """Paths of the OpenMP runtimes in this process, in the order they lie in memory."""
-    if not _MAPS.exists():
+    try:
+        text = _MAPS.read_text(errors="surrogateescape")
+    except OSError:  # not Linux
         return []
-    text = _MAPS.read_text()
-    paths = re.findall(r"(/\S*lib(?:gomp|iomp5|omp)[-.\w]*\.so[.\d]*)", text)
+    # the path is the rest of the line, after five columns and whatever is in it
+    paths = re.findall(r"^(?:\S+ +){5}(/.*/lib(?:gomp|iomp5|omp)[-.\w]*\.so[.\d]*)$", text, re.M)
     return list(dict.fromkeys(paths))
 
 
@@ -64,4 +67,5 @@ def _note_fork() -> None:
     _forked = True
 
 
-os.register_at_fork(after_in_child=_note_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import ArgumentError, ArgumentTypeError
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_LARGEST = 2**31 - 1  # no image is as long, and PyTorch's own code cuts larger ones short
 PADDING_WORDS = ("valid", "same", "same_lower", "causal")
 
 
@@ -17,9 +18,13 @@ def integer(value: Any, what: str) -> int:
     """`value` as an int; booleans, floats and other things that only look like one are refused."""
     if not isinstance(value, bool):
         try:
-            return operator.index(value)
+            number = operator.index(value)
         except TypeError:
             pass
+        else:
+            if abs(number) > _LARGEST:
+                raise ArgumentError(f"{what} must be at most {_LARGEST}, got {number}")
+            return number
     raise ArgumentTypeError(f"{what} must be an integer, got {value!r} ({type(value).__name__})")
 
 
@@ -63,9 +68,9 @@ def padding_pairs(value: Any, dims: int, what: str) -> str | tuple[tuple[int, in
 
 def padding_mode(value: Any) -> str:
     """One of PyTorch's four padding modes."""
-    if value not in PADDING_MODES:
+    if not isinstance(value, str) or value not in PADDING_MODES:
         raise ArgumentError(f"padding_mode must be one of {_listed(PADDING_MODES)}, got {value!r}")
-    return str(value)
+    return value
 
 
 def _pair(value: Any, what: str) -> tuple[int, int]:

@@ -52,6 +52,26 @@ def memory_layout(image: torch.Tensor) -> str:
     return "strided"
 
 
+def plain_memory(*operands: torch.Tensor | None) -> bool:
+    """Whether all operands are numbers in memory, as a routine that is given addresses needs.
+
+    Tensors of a transform (`vmap`), of a trace (fake ones) and other subclasses are not; nor are
+    those that stand for the conjugate or negative of what is in memory.
+    """
+    return all(t is None or _has_address(t) for t in operands)
+
+
+def _has_address(operand: torch.Tensor) -> bool:
+    if type(operand) not in (torch.Tensor, torch.nn.Parameter):
+        return False
+    transforms = torch._C._functorch
+    if transforms.is_functorch_wrapped_tensor(operand):
+        return False
+    if transforms.is_legacy_batchedtensor(operand):  # of `is_grads_batched=True`
+        return False
+    return not (operand.is_conj() or operand.is_neg())
+
+
 def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
     """The operands in the dtype that `torch.autocast` asks for, if it is on for their device.
 

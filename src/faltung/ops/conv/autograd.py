@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ... import planning, settings
+from ..operands import plain_memory
 from .spec import ConvSpec
 
 _FIRST, _SECOND, _CT = "first", "second", "ct"
@@ -42,6 +43,8 @@ class Conv(torch.autograd.Function):
         knobs: settings.Settings,
     ) -> Tensor:
         """Plan the task and run it."""
+        if knobs.algorithm is None and not plain_memory(first, second, bias):
+            knobs = settings.with_algorithm("native_torch")
         plan = planning.plan(spec, "conv", knobs)
         operands = (first, second) if bias is None else (first, second, bias)
         result: Tensor = plan(*operands)

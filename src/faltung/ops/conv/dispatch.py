@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ... import planning, settings
 from ..activations import activate
-from ..operands import checked, memory_layout, under_autocast
+from ..operands import checked, memory_layout, plain_memory, under_autocast
 from .arguments import conv_spec, conv_transpose_spec
 from .autograd import apply
 from .spec import ConvSpec
@@ -83,7 +83,10 @@ def planned(
         *shapes, *arguments[:-1],
         dims=dims, dtype=dtype, device=device, layout=memory_layout(batched),
     )  # fmt: skip
-    return planning.plan(spec, "conv", settings.with_algorithm(arguments[-1]))
+    algorithm = arguments[-1]
+    if algorithm is None and not plain_memory(input, weight, bias):
+        algorithm = "native_torch"
+    return planning.plan(spec, "conv", settings.with_algorithm(algorithm))
 
 
 def _call(
@@ -128,8 +131,9 @@ def _lookup(
         key = (
             kind, dims, settings.current(), tuple(map(_exact, arguments)),
             input.shape, input.stride(), input.dtype, input.device,
-            weight.shape, weight.dtype, weight.device,
-            None if bias is None else (bias.shape, bias.dtype, bias.device),
+            weight.shape, weight.dtype, weight.device, weight.layout,
+            None if bias is None else (bias.shape, bias.dtype, bias.device, bias.layout),
+            plain_memory(input, weight, bias),
         )  # fmt: skip
         found = _ready.get(key)
     except (AttributeError, TypeError):
@@ -144,13 +148,16 @@ def _lookup(
 
 
 def _exact(value: Any) -> Any:
-    """A key that tells 1 from 1.0 and True, which are equal to a dictionary and not to us."""
+    """A key that tells 1 from 1.0 and True, which are equal to a dictionary and not to us.
+
+    Raises `TypeError` for what might change its value or is no argument at all.
+    """
     kind = type(value)
     if kind is int or kind is str or value is None:
         return value
     if kind is tuple or kind is list:
         return tuple(map(_exact, value))
-    return kind, value
+    raise TypeError(f"no key for {kind.__name__}")
 
 
 def _run(

@@ -256,7 +256,7 @@ class ConvSpec:
             ("dtype", self.dtype, tuple(DTYPES)),
             ("layout", self.layout, LAYOUTS),
         ):
-            if value not in known:
+            if not isinstance(value, str | None) or value not in known:
                 listed = ", ".join(repr(word) for word in known)
                 raise ArgumentError(f"{name} must be one of {listed}, got {value!r}")
 

@@ -160,7 +160,7 @@ class UnfoldSpec:
             ("padding_mode", self.padding_mode, PADDING_MODES),
             ("dtype", self.dtype, tuple(DTYPES)),
         ):
-            if value not in known:
+            if not isinstance(value, str) or value not in known:
                 listed = ", ".join(repr(word) for word in known)
                 raise ArgumentError(f"{self.task}: {name} must be one of {listed}, got {value!r}")
 

@@ -36,9 +36,11 @@ _DTYPES = {
     "grad_weight": _FLOATING,
 }
 
-# share of nominal peak that a good dense layer reaches, and the time a call takes before it starts
-_EFFICIENCY = 0.5
-_CALL_SECONDS = 8e-6
+# shares of nominal peak that PyTorch reaches in dense layers, in depthwise ones that oneDNN has
+# code for, and in those that fall to one small matrix product a channel; measured on AVX-512
+_DENSE, _DEPTHWISE, _FALLEN = 0.5, 0.12, 0.01
+_WIDEST_PADDING = 4  # beyond it oneDNN's depthwise code refuses contiguous images
+_CALL_SECONDS = 4e-6
 
 
 class NativeTorch(Algorithm):
@@ -54,10 +56,9 @@ class NativeTorch(Algorithm):
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """Multiply-adds at a fraction of peak, or the bytes at memory speed if that is slower."""
-        computing = 2 * spec.macs / (machine.peak * _EFFICIENCY)
-        return _CALL_SECONDS + max(
-            computing, (spec.bytes + self.workspace(spec)) / machine.bandwidth
-        )
+        computing = 2 * spec.macs / (machine.peak * _efficiency(spec))
+        moving = (spec.bytes + self.workspace(spec)) / machine.bandwidth
+        return _CALL_SECONDS + max(computing, moving)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The padded copy of the image, where one is made."""
@@ -74,8 +75,19 @@ class NativeTorch(Algorithm):
         return makers[spec.task](spec)
 
 
+def _efficiency(spec: ConvSpec) -> float:
+    """Share of nominal peak to expect."""
+    if spec.groups == 1 or spec.groups < spec.in_channels:
+        return _DENSE
+    common = spec.dims > 1 and spec.in_channels == spec.out_channels
+    easy = common and max(spec.padding[-1]) <= _WIDEST_PADDING and spec.dtype == "float32"
+    return _DEPTHWISE if easy or spec.layout == "channels_last" else _FALLEN
+
+
 def _is_plain(spec: ConvSpec) -> bool:
     """Whether PyTorch's own arguments can say this spec."""
+    if 0 in spec.input_size:
+        return False  # PyTorch refuses an empty image even where padding gives it outputs
     symmetric = all(low == high for low, high in spec.padding)
     filled = spec.padding_mode == "zeros" or not any(low for low, _ in spec.padding)
     if spec.task == "grad_input":

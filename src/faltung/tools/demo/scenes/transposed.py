@@ -10,6 +10,14 @@ from ..paint import crop, photograph
 from ..scene import Claim, Grid, Scene, strip
 from ..stage import Stage, rows, whole_pixels
 
+TEXT = (
+    "A stride of 2 halves the picture; transposed convolution of stride 2 doubles it. It is the "
+    "convolution's adjoint (its matrix transposed), not its inverse: the lost detail stays lost. "
+    "Every small pixel paints a K×K patch of the large one; with K = 3 and stride 2 the patches "
+    "overlap unevenly, and the picture gets a checkerboard. With K = 4 every pixel is painted four "
+    "times and it does not."
+)
+
 
 def scene(stage: Stage) -> Scene:
     """Kernel 3 with stride 2 draws a checkerboard, kernel 4 with stride 2 does not."""
@@ -29,11 +37,7 @@ def scene(stage: Stage) -> Scene:
         name="transposed",
         title="Down and up again: the shape returns, the values do not",
         rows="7–9, 19",
-        text="A stride of 2 halves the picture; transposed convolution of stride 2 doubles it. "
-        "It is the convolution's adjoint (its matrix transposed), not its inverse: the lost detail "
-        "stays lost. Every small pixel paints a K×K patch of the large one; with K = 3 and stride "
-        "2 the patches overlap unevenly, and the picture gets a checkerboard. With K = 4 every "
-        "pixel is painted four times and it does not.",
+        text=TEXT,
         strips=(
             strip(
                 photograph(stage.photo[0], "the photograph", "The portrait of Grace Hopper."),

@@ -1,0 +1,338 @@
+"""Depthwise convolution of contiguous images: one filter a channel, straight from its definition.
+
+    y[o, q] = b[o] + Σ_t w[o, t] · x[o // m, q·s − low + t·d]          m output channels a channel
+
+A tile of `rows` × `vectors` outputs lives in registers. For each input row that the tile sees, each
+column tap loads its stretch of the row once, for all output rows that use it, and multiplies it by
+their weights. Taps that fall into zero padding are skipped: whole rows by the bounds of the loop,
+columns by masks that are known while the routine is recorded, since the sizes are. Nothing is
+padded or copied.
+
+Used for every kernel size, dilation and padding in 1-D to 3-D, stride 1 or 2 along a row. Not for
+channels-last images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ....lang.compile import compiled
+from ....lang.routine import Routine, Value
+from ....lang.target import host_target
+from ....machine import Machine
+from ....planning import Algorithm, Run
+from ...activations import activate
+from ...geometry import Axis
+from ..spec import ConvSpec
+
+_DTYPES = {
+    "float32": 4,
+    "float64": 8,
+    "bfloat16": 4,
+    "float16": 4,
+}  # bytes of a number in a register
+_VECTORS = 4  # along a row
+# output rows of a tile by its vectors: as many sums as leave registers for stretches and weights.
+# AVX-512 has 32 registers, and its loads, mostly across two cache lines, need sharing among rows
+_ROWS = {16: {1: 6, 2: 4, 3: 3, 4: 2}, 32: {1: 8, 2: 6, 3: 5, 4: 4}}
+_MOST_UNROLLED_TAPS = 64  # a wider kernel would take longer to compile than it is worth
+_TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
+_ITEMS = 32  # pieces of work to share out, if there are so many
+
+_CALL_SECONDS = 4e-6
+_EFFICIENCY = 0.6
+
+
+class DepthwiseCpu(Algorithm):
+    """One filter a channel, direct."""
+
+    tasks = frozenset({"forward"})
+
+    def unsupported(self, spec: ConvSpec) -> list[str]:
+        """Anything but depthwise, on contiguous images of floating-point numbers."""
+        reasons = []
+        if spec.groups != spec.in_channels:
+            reasons.append(
+                f"needs one group per channel, has {spec.groups} groups of "
+                f"{spec.in_channels // spec.groups} channels"
+            )
+        if spec.dtype not in _DTYPES:
+            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
+        if spec.layout != "contiguous":
+            reasons.append(f"needs a contiguous image, has {spec.layout}")
+        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
+            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        if spec.stride[-1] > 2:
+            reasons.append(f"needs stride 1 or 2 along a row, has {spec.stride[-1]}")
+        if spec.kernel_size[-1] > _MOST_UNROLLED_TAPS:
+            most = _MOST_UNROLLED_TAPS
+            reasons.append(f"unrolls up to {most} taps of a row, has {spec.kernel_size[-1]}")
+        if not host_target().has_fma:
+            reasons.append("needs a processor with fused multiply-add")
+        return reasons
+
+    def seconds(self, spec: ConvSpec, machine: Machine) -> float:
+        """Executed multiply-adds, or the bytes at memory speed if that is slower."""
+        lanes = _lanes(spec)
+        columns = spec.output_size[-1]
+        used = columns / (-(-columns // lanes) * lanes) * lanes * 32 / machine.vector_bits
+        computing = 2 * spec.executed_macs / (machine.peak * _EFFICIENCY * min(used, 1.0))
+        return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
+
+    def build(self, spec: ConvSpec) -> Run:
+        """`run(x, w, bias=None)`."""
+        routine = compiled(
+            f"{self.name} {replace(spec, activation=None)}", 3 + spec.bias,
+            lambda: _Recording(spec).r, sources=[__file__],
+        )  # fmt: skip
+        shape, dtype, activation = spec.y_shape, getattr(torch, spec.dtype), spec.activation
+
+        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+            y = torch.empty(shape, dtype=dtype)
+            w = w.contiguous()
+            given = [y, x, w] if bias is None else [y, x, w, bias.contiguous()]
+            routine(torch.get_num_threads(), *[t.data_ptr() for t in given])
+            return activate(activation, y)
+
+        return run
+
+
+def _lanes(spec: ConvSpec) -> int:
+    """Numbers in a vector: the machine's, or half of it while a row of outputs fits in that."""
+    lanes = host_target().lanes(_DTYPES[spec.dtype])
+    while lanes > 4 and spec.output_size[-1] <= lanes // 2:
+        lanes //= 2
+    return lanes
+
+
+def _rows(spec: ConvSpec, lanes: int) -> int:
+    """Output rows of a tile, so that the last tile of a plane is not much smaller."""
+    if spec.dims == 1:
+        return 1
+    registers = 32 if host_target().vector_bits == 512 else 16
+    vectors = min(_VECTORS, -(-spec.output_size[-1] // lanes))
+    high = spec.output_size[-2]
+    most = min(_ROWS[registers][vectors], high)
+    return -(-high // -(-high // most))
+
+
+class _Recording:
+    """The routine for one spec; in fewer than three dimensions the leading axes have size 1."""
+
+    def __init__(self, spec: ConvSpec) -> None:
+        axes = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
+        self.spec, (self.depth, self.high, self.wide) = spec, axes
+        self.lanes = _lanes(spec)
+        self.kind = "f64" if spec.dtype == "float64" else "f32"
+        self.rows = _rows(spec, self.lanes)
+        self.tiles = self.high.output_size // self.rows
+        planes = spec.batch * spec.out_channels * self.depth.output_size
+        self.blocks = max(1, min(self.tiles, -(-_ITEMS // max(planes, 1))))
+        r = self.r = Routine("depthwise", planes * self.blocks)
+        numbers = [prod(spec.y_shape), prod(spec.x_shape), prod(spec.w_shape)]
+        self.y = r.writes("y", spec.dtype, numbers[0])
+        self.x, self.w = (r.reads(n, spec.dtype, k) for n, k in zip("xw", numbers[1:], strict=True))
+        self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
+        with r.work() as item:
+            self.item(item)
+
+    def item(self, item: Value) -> None:
+        """One block of rows of one output plane."""
+        r, spec = self.r, self.spec
+        block, plane = item % self.blocks, item // self.blocks
+        self.od, image = plane % self.depth.output_size, plane // self.depth.output_size
+        channel = image % spec.out_channels
+        multiplier = spec.out_channels // spec.in_channels
+        n = image // spec.out_channels
+        self.x_plane = (n * spec.in_channels + channel // multiplier) * prod(spec.input_size)
+        self.w_plane = channel * spec.taps
+        self.y_plane = plane * (self.high.output_size * self.wide.output_size)
+        self.start = r.load(self.b, channel) if self.b else r.const(0, self.kind)
+        share = -(-self.tiles // self.blocks)
+        first = block * share
+        with r.loop(first, r.minimum(first + share, self.tiles)) as loop:
+            self.columns(loop.index * self.rows, self.rows)
+        rest = self.high.output_size % self.rows
+        if rest:
+            with r.when(r.apply("eq", block, self.blocks - 1)):
+                self.columns(r.const(self.tiles * self.rows), rest)
+
+    def columns(self, row: Value, rows: int) -> None:
+        """All tiles of some output rows: those at the borders one by one, the rest in a loop."""
+        step = _VECTORS * self.lanes
+        outputs = self.wide.output_size
+        whole = [c for c in range(0, outputs - step + 1, step) if self.is_inside(c, step)]
+        for column in range(0, outputs, step):
+            if column in whole[1:]:
+                continue
+            if whole and column == whole[0] and len(whole) > 1:
+                with self.r.loop(column, whole[-1] + 1, step) as loop:
+                    self.tile(row, rows, loop.index, _VECTORS, outputs, inside=True)
+            else:
+                vectors = min(_VECTORS, -(-(outputs - column) // self.lanes))
+                at = self.r.const(column)
+                self.tile(row, rows, at, vectors, outputs - column, inside=False)
+
+    def is_inside(self, column: int, step: int) -> bool:
+        """Whether every load of a full tile from this column on stays in the image's row."""
+        axis = self.wide
+        first = axis.padded_position(column, 0)
+        last = axis.padded_position(column, axis.kernel_size - 1) + step * axis.stride - 1
+        return first >= 0 and last < axis.input_size
+
+    def tile(
+        self, row: Value, rows: int, column: Value, vectors: int, left: int, *, inside: bool
+    ) -> None:
+        """`rows` × `vectors` outputs from a place on, of which `left` columns exist."""
+        tile = _Tile(self, row, rows, column, vectors, left, inside)
+        sums = tile.over_depth([self.r.splat(self.start, self.lanes)] * (rows * vectors))
+        tile.store(sums)
+
+
+class _Tile:
+    """The outputs at rows `row` … and columns `column` …, and the sums over their taps."""
+
+    def __init__(
+        self,
+        recording: _Recording,
+        row: Value,
+        rows: int,
+        column: Value,
+        vectors: int,
+        left: int,
+        inside: bool,
+    ) -> None:
+        self.of, self.r = recording, recording.r
+        self.row, self.rows, self.column, self.vectors = row, rows, column, vectors
+        self.left, self.inside = left, inside
+
+    def over_depth(self, sums: list[Value]) -> list[Value]:
+        """The sums over all planes of the input that this output plane sees."""
+        axis = self.of.depth
+        if axis.kernel_size == 1 and axis.input_size == axis.output_size == 1:
+            return self.over_rows(sums, self.r.const(0), self.r.const(0))
+        first, end = self.taps_inside(axis, self.of.od)
+        with self.r.loop(first, end, carried=sums) as loop:
+            plane = self.of.od * axis.stride - axis.padding[0] + loop.index * axis.dilation
+            loop.carry(*self.over_rows(list(loop.carried), plane, loop.index))
+        return list(loop.results)
+
+    def taps_inside(self, axis: Axis, output: Value) -> tuple[Value, Value]:
+        """The first tap inside the input, and the first behind it, for an output on this axis."""
+        r, d = self.r, axis.dilation
+        before = r.maximum(axis.padding[0] - output * axis.stride, 0)
+        reach = axis.input_size + axis.padding[0] - output * axis.stride + (d - 1)
+        return (before + (d - 1)) // d, r.minimum(r.maximum(reach, 0) // d, axis.kernel_size)
+
+    def over_rows(self, sums: list[Value], plane: Value, depth_tap: Value) -> list[Value]:
+        """The sums over all input rows that the tile sees in one plane."""
+        axis = self.of.high
+        self.plane, self.depth_tap = plane, depth_tap
+        if self.rows == 1:
+            first, end = self.taps_inside(axis, self.row)
+            with self.r.loop(first, end, carried=sums) as loop:
+                at = self.row * axis.stride - axis.padding[0] + loop.index * axis.dilation
+                loop.carry(*self.over_columns(list(loop.carried), at, [loop.index]))
+            return list(loop.results)
+        if axis.dilation > 1 or axis.stride > 1:
+            for output in range(self.rows):
+                mine = slice(output * self.vectors, (output + 1) * self.vectors)
+                single = _Tile(
+                    self.of, self.row + output, 1, self.column, self.vectors, self.left, self.inside
+                )
+                sums[mine] = single.over_rows(sums[mine], plane, depth_tap)
+            return sums
+        return self.over_shared_rows(sums)
+
+    def over_shared_rows(self, sums: list[Value]) -> list[Value]:
+        """Stride and dilation 1: input row `top + j` is tap j − r of output row r."""
+        axis, r = self.of.high, self.r
+        taps, top = axis.kernel_size, self.row - axis.padding[0]
+        loaded_by_all = range(self.rows - 1, taps)
+        for j in range(taps + self.rows - 1):
+            users = [o for o in range(self.rows) if 0 <= j - o < taps]
+            if j in loaded_by_all:
+                if j > loaded_by_all[0]:
+                    continue
+                first = r.maximum(j, axis.padding[0] - self.row)
+                end = r.minimum(taps, axis.input_size - top)
+                with r.loop(first, end, carried=sums) as loop:
+                    row_taps = [loop.index - o for o in range(self.rows)]
+                    carried = list(loop.carried)
+                    loop.carry(*self.over_columns(carried, top + loop.index, row_taps))
+                sums = list(loop.results)
+                continue
+            # one turn if the input row exists, none if it is padding
+            with r.loop(
+                r.maximum(top + j, 0), r.minimum(top + (j + 1), axis.input_size), carried=sums
+            ) as loop:
+                taps_used = [r.const(j - o) if o in users else None for o in range(self.rows)]
+                loop.carry(*self.over_columns(list(loop.carried), loop.index, taps_used))
+            sums = list(loop.results)
+        return sums
+
+    def over_columns(
+        self, sums: list[Value], input_row: Value, row_taps: Sequence[Value | None]
+    ) -> list[Value]:
+        """One input row's part in the sums: every column tap, for each output row that uses it."""
+        of, r = self.of, self.r
+        height, width = of.high, of.wide
+        base = of.x_plane + (self.plane * height.input_size + input_row) * width.input_size
+        weights = of.w_plane + self.depth_tap * (height.kernel_size * width.kernel_size)
+        sums = list(sums)
+        for tap in range(width.kernel_size):
+            if tap and tap % _TAPS_TOGETHER == 0:
+                r.cut()
+            stretch = [self.stretch(base, tap, v) for v in range(self.vectors)]
+            for output, row_tap in enumerate(row_taps):
+                if row_tap is None:
+                    continue
+                weight = r.splat(
+                    r.load(of.w, weights + row_tap * width.kernel_size + tap), of.lanes
+                )
+                for v, numbers in enumerate(stretch):
+                    if numbers is not None:
+                        at = output * self.vectors + v
+                        sums[at] = r.fma(numbers, weight, sums[at])
+        return sums
+
+    def stretch(self, base: Value, tap: int, vector: int) -> Value | None:
+        """The inputs that a vector of outputs reads through a column tap; None if only padding."""
+        axis, lanes = self.of.wide, self.of.lanes
+        offset = vector * lanes * axis.stride + axis.padded_position(0, tap)
+        at = base + self.column * axis.stride + offset
+        if axis.stride == 1:
+            return self.load(at, offset)
+        parts = [self.load(at + lanes * n, offset + lanes * n) for n in (0, 1)]
+        if all(part is None for part in parts):
+            return None
+        zero = self.r.const(0, self.of.kind, lanes)
+        first, second = (zero if part is None else part for part in parts)
+        return self.r.pick(first, second, range(0, 2 * lanes, 2))
+
+    def load(self, at: Value, offset: int) -> Value | None:
+        """One vector of a row from `offset` past the tile's column on, without what is padding."""
+        lanes = self.of.lanes
+        if self.inside:
+            return self.r.load(self.of.x, at, lanes)
+        first = self.column.op.attr * self.of.wide.stride + offset  # a tile at a border is constant
+        real = [0 <= first + lane < self.of.wide.input_size for lane in range(lanes)]
+        if not any(real):
+            return None
+        return self.r.load(self.of.x, at, lanes, None if all(real) else self.r.mask(real))
+
+    def store(self, sums: list[Value]) -> None:
+        """Write the outputs that exist."""
+        of, r = self.of, self.r
+        for output in range(self.rows):
+            line = of.y_plane + (self.row + output) * of.wide.output_size + self.column
+            for v in range(self.vectors):
+                exist = self.left - v * of.lanes
+                mask = None if self.inside or exist >= of.lanes else r.below(exist, of.lanes)
+                r.store(of.y, line + v * of.lanes, sums[output * self.vectors + v], mask)
+
+
+ALGORITHM = DepthwiseCpu()
