@@ -161,20 +161,27 @@ class _Recording:
                 self.columns(r.const(self.tiles * self.rows), rest)
 
     def columns(self, row: Value, rows: int) -> None:
-        """All tiles of some output rows: those at the borders one by one, the rest in a loop."""
+        """All tiles of some output rows: at the borders one by one, between them in a loop."""
+        step, outputs = _VECTORS * self.lanes, self.wide.output_size
+        first = -(-self.wide.padding[0] // (self.wide.stride * self.lanes)) * self.lanes
+        end = first
+        while end + step <= outputs and self.is_inside(end, step):
+            end += step
+        if end == first:
+            self.border_tiles(row, rows, 0, outputs)
+            return
+        self.border_tiles(row, rows, 0, first)
+        with self.r.loop(first, end, step) as loop:
+            self.tile(_Tile(self, row, rows, loop.index, _VECTORS, outputs, inside=True))
+        self.border_tiles(row, rows, end, outputs)
+
+    def border_tiles(self, row: Value, rows: int, begin: int, end: int) -> None:
+        """Tiles whose place is known, so that it is known which of their loads are padding."""
         step = _VECTORS * self.lanes
-        outputs = self.wide.output_size
-        whole = [c for c in range(0, outputs - step + 1, step) if self.is_inside(c, step)]
-        for column in range(0, outputs, step):
-            if column in whole[1:]:
-                continue
-            if whole and column == whole[0] and len(whole) > 1:
-                with self.r.loop(column, whole[-1] + 1, step) as loop:
-                    self.tile(row, rows, loop.index, _VECTORS, outputs, inside=True)
-            else:
-                vectors = min(_VECTORS, -(-(outputs - column) // self.lanes))
-                at = self.r.const(column)
-                self.tile(row, rows, at, vectors, outputs - column, inside=False)
+        for column in range(begin, end, step):
+            vectors = min(_VECTORS, -(-(end - column) // self.lanes))
+            at, left = self.r.const(column), self.wide.output_size - column
+            self.tile(_Tile(self, row, rows, at, vectors, left, inside=False))
 
     def is_inside(self, column: int, step: int) -> bool:
         """Whether every load of a full tile from this column on stays in the image's row."""
@@ -183,13 +190,10 @@ class _Recording:
         last = axis.padded_position(column, axis.kernel_size - 1) + step * axis.stride - 1
         return first >= 0 and last < axis.input_size
 
-    def tile(
-        self, row: Value, rows: int, column: Value, vectors: int, left: int, *, inside: bool
-    ) -> None:
-        """`rows` × `vectors` outputs from a place on, of which `left` columns exist."""
-        tile = _Tile(self, row, rows, column, vectors, left, inside)
-        sums = tile.over_depth([self.r.splat(self.start, self.lanes)] * (rows * vectors))
-        tile.store(sums)
+    def tile(self, tile: "_Tile") -> None:
+        """Compute a tile and write it."""
+        start = self.r.splat(self.start, self.lanes)
+        tile.store(tile.over_depth([start] * (tile.rows * tile.vectors)))
 
 
 class _Tile:
@@ -203,6 +207,7 @@ class _Tile:
         column: Value,
         vectors: int,
         left: int,
+        *,
         inside: bool,
     ) -> None:
         self.of, self.r = recording, recording.r
@@ -241,8 +246,9 @@ class _Tile:
             for output in range(self.rows):
                 mine = slice(output * self.vectors, (output + 1) * self.vectors)
                 single = _Tile(
-                    self.of, self.row + output, 1, self.column, self.vectors, self.left, self.inside
-                )
+                    self.of, self.row + output, 1, self.column, self.vectors, self.left,
+                    inside=self.inside,
+                )  # fmt: skip
                 sums[mine] = single.over_rows(sums[mine], plane, depth_tap)
             return sums
         return self.over_shared_rows(sums)
@@ -278,21 +284,33 @@ class _Tile:
         self, sums: list[Value], input_row: Value, row_taps: Sequence[Value | None]
     ) -> list[Value]:
         """One input row's part in the sums: every column tap, for each output row that uses it."""
+        height, width = self.of.high, self.of.wide
+        base = self.of.x_plane + (self.plane * height.input_size + input_row) * width.input_size
+        plane = self.of.w_plane + self.depth_tap * (height.kernel_size * width.kernel_size)
+        weights = [None if t is None else plane + t * width.kernel_size for t in row_taps]
+        whole = width.kernel_size // _TAPS_TOGETHER * _TAPS_TOGETHER
+        if not self.inside or whole <= _TAPS_TOGETHER:
+            return self.over_taps(sums, base, weights, range(width.kernel_size))
+        with self.r.loop(0, whole, _TAPS_TOGETHER, carried=sums) as loop:
+            later = [None if w is None else w + loop.index for w in weights]
+            shifted = base + loop.index * width.dilation
+            loop.carry(*self.over_taps(list(loop.carried), shifted, later, range(_TAPS_TOGETHER)))
+        return self.over_taps(list(loop.results), base, weights, range(whole, width.kernel_size))
+
+    def over_taps(
+        self, sums: list[Value], base: Value, weights: Sequence[Value | None], taps: range
+    ) -> list[Value]:
+        """Some column taps of the row at `base`, with each output row's weights of that row."""
         of, r = self.of, self.r
-        height, width = of.high, of.wide
-        base = of.x_plane + (self.plane * height.input_size + input_row) * width.input_size
-        weights = of.w_plane + self.depth_tap * (height.kernel_size * width.kernel_size)
         sums = list(sums)
-        for tap in range(width.kernel_size):
-            if tap and tap % _TAPS_TOGETHER == 0:
+        for tap in taps:
+            if tap % _TAPS_TOGETHER == 0 and tap > taps[0]:
                 r.cut()
             stretch = [self.stretch(base, tap, v) for v in range(self.vectors)]
-            for output, row_tap in enumerate(row_taps):
-                if row_tap is None:
+            for output, at_weights in enumerate(weights):
+                if at_weights is None:
                     continue
-                weight = r.splat(
-                    r.load(of.w, weights + row_tap * width.kernel_size + tap), of.lanes
-                )
+                weight = r.splat(r.load(of.w, at_weights + tap), of.lanes)
                 for v, numbers in enumerate(stretch):
                     if numbers is not None:
                         at = output * self.vectors + v
