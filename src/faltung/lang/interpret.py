@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops import BOOL, F32, F64, INDEX, Buffer, Op, Type
+from .ops import _RULES, BOOL, F32, F64, INDEX, Buffer, Op, Type
 from .routine import Routine
 
 Lanes = Any  # an array of a value's lanes
@@ -107,6 +107,18 @@ class _Run:
                     f"[0, {buffer.count})"
                 )
             yield int(lane)
+
+
+def known(op: Op, depth: int = 50) -> Lanes | None:
+    """What an operation makes, if it is made of constants only, and of not too many."""
+    if depth == 0 or op.name not in ("const", "lane", *_RULES):
+        return None
+    args: list[Lanes] = []
+    for arg in op.args:
+        args.append(known(arg, depth - 1))
+        if args[-1] is None:
+            return None
+    return _value(op, args)
 
 
 def _value(op: Op, args: list[Lanes]) -> Lanes:

@@ -1,17 +1,16 @@
 """A routine as LLVM assembly text: one small function per kind of operation.
 
     void @body(i64 %first, i64 %last, ptr noalias %b0, …)      the items first … last − 1
-    void @task(ptr %args)                                      one thread's share of them
-    void @launch(ptr %parallel, ptr %thread, ptr %threads, i64 %wanted, ptr %b0, …)
 
-`launch` runs `body` itself for one thread and otherwise hands `task` to the OpenMP runtime whose
-entry points it is given; so the object refers to nothing outside itself. Text, because building the
-same through `llvmlite.ir` costs several times as long.
+What shares the items out among threads is in `launch.py`. Text, because building the same through
+`llvmlite.ir` costs several times as long.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from .interpret import known
+from .launch import launching
 from .ops import BOOL, F32, F64, INDEX, Buffer, Op, Type
 from .routine import Routine
 
@@ -34,7 +33,7 @@ def llvm_ir(routine: Routine) -> str:
     signature = ", ".join(["i64 %first", "i64 %last", *buffers])
     writer.body(routine.body)
     body = [f"define internal void @body({signature}) #0 {{", "entry:", *writer.lines]
-    calls = _launching(routine.items, len(routine.buffers))
+    calls = launching(routine.items, len(routine.buffers))
     declared = [f"declare {signature}" for signature in sorted(writer.declared)]
     return "\n".join([*body, "  ret void", "}", *calls, *declared, _ATTRIBUTES, ""])
 
@@ -193,6 +192,11 @@ class _Writer:
             self.lines.append(f"  br label %{after}")
             self.start(after)
             return
+        if buffer.dtype == "bfloat16" and (lane := _only_lane(op.args[2])) is not None:
+            one = self.emit(f"extractelement {stored} {value}, i64 {lane}")
+            address = self.emit(f"getelementptr inbounds i16, ptr {address}, i64 {lane}")
+            self.lines.append(f"  store i16 {one}, ptr {address}, align 2")
+            return
         name = f"llvm.masked.store.{_suffix(_STORED[buffer.dtype], kind.lanes)}.p0"
         self.declared.add(f"void @{name}({stored}, ptr, i32, <{kind.lanes} x i1>)")
         self.lines.append(
@@ -316,49 +320,20 @@ class _Writer:
         return self.emit(f"bitcast {bits} {raised} to {types[0]}")
 
 
+def _only_lane(mask: Op) -> int | None:
+    """The lane of a known mask of one lane.
+
+    Up to version 22.1 LLVM stores four bytes, not two, of such a lane of a narrowed vector, where
+    it has AVX-512 (llvm-project issue 179489).
+    """
+    bools = known(mask)
+    return int(bools.argmax()) if bools is not None and bools.sum() == 1 else None
+
+
 def _intrinsic(name: str, of_index: bool) -> str:
     if name in ("min", "max"):
         return f"llvm.s{name}" if of_index else f"llvm.{name}imum"
     return _INTRINSIC[name]
-
-
-def _launching(items: int, buffers: int) -> Iterator[str]:
-    """`task` and `launch`; see the top of the file. The argument block is an array of words."""
-    given = [f"ptr %b{n}" for n in range(buffers)]
-    block = f"[{3 + buffers} x ptr]"
-    yield "define internal void @task(ptr %args) nounwind {"
-    for n in range(2 + buffers):
-        yield f"  %p{n} = getelementptr inbounds {block}, ptr %args, i64 0, i64 {n}"
-        yield f"  %a{n} = load ptr, ptr %p{n}"
-    yield "  %t32 = call i32 %a0()"
-    yield "  %n32 = call i32 %a1()"
-    yield "  %t = sext i32 %t32 to i64"
-    yield "  %n = sext i32 %n32 to i64"
-    yield "  %next = add i64 %t, 1"
-    yield f"  %low = mul i64 %t, {items}"
-    yield f"  %high = mul i64 %next, {items}"
-    yield "  %first = sdiv i64 %low, %n"
-    yield "  %last = sdiv i64 %high, %n"
-    handed = ", ".join(["i64 %first", "i64 %last", *(f"ptr %a{n + 2}" for n in range(buffers))])
-    yield f"  call void @body({handed})"
-    yield "  ret void"
-    yield "}"
-    signature = ", ".join(["ptr %parallel", "ptr %thread", "ptr %threads", "i64 %wanted", *given])
-    yield f"define void @launch({signature}) nounwind {{"
-    yield "  %alone = icmp sle i64 %wanted, 1"
-    yield "  br i1 %alone, label %here, label %shared"
-    yield "here:"
-    yield f"  call void @body({', '.join(['i64 0', f'i64 {items}', *given])})"
-    yield "  ret void"
-    yield "shared:"
-    yield f"  %args = alloca {block}"
-    for n, name in enumerate(["%thread", "%threads", *(f"%b{n}" for n in range(buffers))]):
-        yield f"  %s{n} = getelementptr inbounds {block}, ptr %args, i64 0, i64 {n}"
-        yield f"  store ptr {name}, ptr %s{n}"
-    yield "  %count = trunc i64 %wanted to i32"
-    yield "  call void %parallel(ptr @task, ptr %args, i32 %count, i32 0)"
-    yield "  ret void"
-    yield "}"
 
 
 def _constant(op: Op) -> str:

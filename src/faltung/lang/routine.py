@@ -177,7 +177,10 @@ class Routine:
 
     def below(self, limit: Operand, lanes: int) -> Value:
         """The mask of the lanes whose number is below `limit`."""
-        return self.lane(lanes) < self.splat(self._value(limit, Type(INDEX)), lanes)
+        end = self._value(limit, Type(INDEX))
+        if end.op.name == "const":
+            return self.mask([lane < end.op.attr for lane in range(lanes)])
+        return self.lane(lanes) < self.splat(end, lanes)
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """a where the condition holds, else b."""

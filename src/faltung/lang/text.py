@@ -57,8 +57,8 @@ def _line(op: Op, names: _Names) -> str:
     if op.name == "work":
         return f"work {names[op.body[0]]} of {op.attr}"
     if op.name == "result":
-        index = op.args[0].body[0]
-        return f"{names[op]}: {op.type} = result {op.attr} of {names[index]}"
+        of_loop = names[op.args[0].body[0]]
+        return f"{names[op]}: {op.type} = result {op.attr} of {of_loop}"
     args = [names[a] for a in op.args]
     if op.name == "loop":
         index, *phis = (names[o] for o in op.body if o.name in ("index", "carried"))

@@ -1,0 +1,139 @@
+"""What is special to generated depthwise routines: every width, both ends of memory, threads."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import faltung
+from faltung import functional as FF
+from faltung.ops.conv.algorithms.depthwise_cpu import ALGORITHM
+from faltung.ops.conv.spec import ConvSpec
+
+GUARD = Path(__file__).parents[3] / "guard.py"
+
+# each with every width modulo the widest vector, and some past one and two of them
+WIDTHS = (*range(1, 18), 31, 32, 33)
+SHAPES = [
+    "k3x3 p1 g2 float32", "k3x3 s2 p1 g2 float32", "k5x2 p2x1 d1x2 g2 float32",
+    "k1x7 p0x3 g2 bias float64", "k3x4 s1x2 p1x2+0 g2 bfloat16", "k2x3 g2 bias float16",
+]  # fmt: skip
+WIDE = [
+    # wider than a tile, so that borders and the loop between them are apart
+    "forward n1 c1 o1 i5x200 k3x31 p1x15 float32 cpu",
+    "forward n1 c1 o1 i4x173 k3x9 s1x2 p1x4 bias float32 cpu",
+    "forward n1 c2 o4 i300 k17 p16+0 g2 float32 cpu",
+    "forward n2 c2 o2 i3x4x150 k3x3x5 s2x1x1 p1x1x2 g2 bias float64 cpu",
+    "forward n1 c2 o2 i9x140 k5x5 p8x8 d4 g2 float32 cpu",
+]
+
+
+def problems(words: str) -> list[str]:
+    spelled = []
+    for width in WIDTHS:
+        *numbers, dtype = words.split()
+        text = f"forward n1 c2 o2 i4x{width} {' '.join(numbers)} {dtype} cpu"
+        try:
+            ConvSpec.parse(text)
+        except faltung.ArgumentError:
+            continue  # the kernel is wider than so small an image
+        spelled.append(text)
+    assert len(spelled) >= 16
+    return spelled
+
+
+def run_guarded(texts: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(GUARD), "depthwise_cpu", *texts],
+        capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
+    assert done.stdout.endswith("fine\n")
+
+
+@pytest.mark.parametrize("words", SHAPES)
+def test_every_width_stays_inside_its_memory(words: str) -> None:
+    run_guarded(problems(words))
+
+
+def test_wide_images_stay_inside_their_memory() -> None:
+    run_guarded(WIDE)
+
+
+def test_the_guard_ends_a_process_that_reads_on() -> None:
+    script = (
+        f"import sys; sys.path.insert(0, {str(GUARD.parent)!r}); import ctypes, torch, guard; "
+        "t = guard.filled((5,), torch.float32, at_end=True); "
+        "print(len(ctypes.string_at(t.data_ptr(), 20)), flush=True); "
+        "ctypes.string_at(t.data_ptr(), 24); print('survived')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "20\n" and done.returncode < 0
+
+
+@pytest.mark.parametrize("text", WIDE)
+def test_wide_images_are_right(text: str, check_algorithm: Callable[..., None]) -> None:
+    check_algorithm(ALGORITHM, ConvSpec.parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "forward n1 c1 o1 i37x70 k5x5 p2 float32 cpu",
+        "forward n3 c4 o4 i11x9 k7x7 p3 g4 bias float32 cpu",
+        "forward n1 c2 o2 i5x6x7 k3x3x3 p1 g2 float32 cpu",
+    ],
+)
+def test_same_bits_for_any_number_of_threads(text: str) -> None:
+    spec = ConvSpec.parse(text)
+    operands = [torch.randn(shape) for shape in spec.operand_shapes]
+    if spec.bias:
+        operands.append(torch.randn(spec.out_channels))
+    run, before, results = ALGORITHM.build(spec), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            results.append(run(*operands))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_the_planner_takes_it_and_says_so() -> None:
+    x, w = torch.randn(1, 64, 28, 28), torch.randn(64, 1, 7, 7)
+    plan = faltung.plan(x, w, padding=9, dilation=3, groups=64)
+    assert plan.algorithm == "depthwise_cpu"
+    assert "native_torch" in [c.name for c in plan.candidates]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("forward n1 c4 o4 i9x9 k3x3 g2 float32 cpu", "one group per channel, has 2 groups"),
+        ("forward n1 c2 o2 i9x9 k3x3 g2 complex64 cpu", "needs one of float32, .*has complex64"),
+        ("forward n1 c2 o2 i9x9 k3x3 g2 channels_last float32 cpu", "has channels_last"),
+        ("forward n1 c2 o2 i9x9 k3x3 p1 g2 reflect float32 cpu", "with zeros only, not reflect"),
+        ("forward n1 c2 o2 i9x9 k3x3 s3 g2 float32 cpu", "stride 1 or 2 along a row, has 3"),
+        ("forward n1 c2 o2 i99 k70 g2 float32 cpu", "up to 64 taps of a row, has 70"),
+    ],
+)  # fmt: skip
+def test_what_it_refuses(text: str, reason: str) -> None:
+    (said,) = ALGORITHM.unsupported(ConvSpec.parse(text))
+    assert re.search(reason, said)
+
+
+def test_operands_that_are_views(whole: Callable[..., Tensor]) -> None:
+    x = whole(2, 6, 9, 20, dtype=torch.float32)[:, ::2, :, 3:17]
+    w = whole(3, 3, 3, 1, dtype=torch.float32).permute(0, 3, 1, 2)
+    y = FF.conv2d(x, w, padding=1, groups=3)
+    expected = torch.nn.functional.conv2d(x, w, padding=1, groups=3)
+    assert torch.equal(y, expected)
