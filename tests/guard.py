@@ -34,6 +34,13 @@ def guarded(shape: tuple[int, ...], dtype: torch.dtype, *, at_end: bool) -> Tens
     return whole[: prod(shape)].view(shape)
 
 
+def channels_last(shape: tuple[int, ...], dtype: torch.dtype, *, at_end: bool) -> Tensor:
+    """The same for an image [N, C, …] that lies in memory channels last."""
+    n, channels, *size = shape
+    image = guarded((n, *size, channels), dtype, at_end=at_end)
+    return image.permute(0, len(size) + 1, *range(1, len(size) + 1))
+
+
 def filled(shape: tuple[int, ...], dtype: torch.dtype, *, at_end: bool) -> Tensor:
     """Small whole numbers in guarded memory."""
     tensor = guarded(shape, dtype, at_end=at_end)
@@ -56,13 +63,11 @@ def main() -> None:
             print(text, "at the end" if at_end else "at the beginning", flush=True)
             given = [filled(shape, dtype, at_end=at_end) for shape in spec.operand_shapes]
             if spec.layout == "channels_last":
-                image = guarded((spec.batch, *spec.input_size, spec.in_channels), dtype,
-                                at_end=at_end)  # fmt: skip
-                axes = (0, spec.dims + 1, *range(1, spec.dims + 1))
-                given[0] = image.permute(axes).copy_(given[0])
+                given[0] = channels_last(given[0].shape, dtype, at_end=at_end).copy_(given[0])
             if spec.bias:
                 given.append(filled((spec.out_channels,), dtype, at_end=at_end))
-            torch.empty = lambda shape, **_: guarded(tuple(shape), dtype, at_end=at_end)  # noqa: B023
+            made = channels_last if spec.layout == "channels_last" else guarded
+            torch.empty = lambda shape, **_: made(tuple(shape), dtype, at_end=at_end)  # noqa: B023
             try:
                 y = run(*given)
             finally:

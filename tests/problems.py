@@ -48,6 +48,11 @@ SMALL = (
     "forward n1 c4 o2 i3x5x4 k2x2x2 channels_last float32 cpu",
     "forward n1 c3 o2 i9 k3 strided float32 cpu",
     "forward n2 c3 o2 i6x5 k3x3 p1 strided float32 cpu",
+    "forward n2 c6 o6 i9x8 k3x3 p1 g6 channels_last float32 cpu",
+    "forward n1 c21 o21 i7x9 k5x3 s2x3 p2x0+1 d1x2 g21 bias channels_last float32 cpu",
+    "forward n1 c5 o5 i4x5x6 k3x3x3 p1 g5 bias channels_last float64 cpu",
+    "forward n1 c3 o3 i5x70 k3x7 p1x3 g3 relu channels_last float32 cpu",
+    "forward n1 c33 o33 i4x5 k2x2 p1+0 g33 channels_last bfloat16 cpu",
     # other dtypes
     "forward n2 c2 o4 i5x6 k3x3 s2 p1 g2 bias float64 cpu",
     "forward n1 c4 o4 i9x8 k3x3 p1 g4 bias bfloat16 cpu",

@@ -1,21 +1,44 @@
-"""What this computer is: cores, vector width, caches, memory.
+"""What this computer is: cores, vector width, caches, memory, and how fast it has been seen to be.
 
-Facts are read from the system once; nothing is timed here yet, so `peak` and `bandwidth` are
-nominal figures (what the hardware could do on paper), good enough to order algorithms whose
-estimates lie far apart.
+Facts are read from the system once. Nothing is timed here: `peak` and `bandwidth` are what
+`measure.py` measured on some earlier occasion and kept in a file, or else nominal figures (what the
+hardware could do on paper), good enough to order algorithms whose estimates lie far apart.
+
+The file is `machine.json` in the folder of the object cache: `FALTUNG_CACHE` names it (empty: keep
+nothing); otherwise it is `faltung` in `XDG_CACHE_HOME` or `~/.cache`. A home may be shared by many
+computers, so the file holds the figures of each kind. Trouble with it means nominal figures, and
+never an error.
 """
 
+import json
+import math
 import os
 import platform
 import re
+import stat
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _NOMINAL_CLOCK = 2.5e9  # where the system does not say
 _NOMINAL_BYTES_PER_CYCLE = 4  # a core's share of memory bandwidth on today's servers and laptops
+_MOST_BYTES = 1 << 20  # a kind of computer takes a hundred
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What some threads were seen to do at once, each on its core."""
+
+    peak: float
+    """float32 operations a second, a fused multiply-add counting two."""
+
+    bandwidth: float
+    """Bytes a second read and written together while copying."""
 
 
 @dataclass(frozen=True)
@@ -30,40 +53,136 @@ class Machine:
     features: tuple[str, ...]
     caches: tuple[tuple[str, int], ...]
     memory: int
+    measured: tuple[tuple[int, Rates], ...] = ()
+
+    @property
+    def nominal(self) -> Rates:
+        """On paper: cores · lanes · 2 units · 2 operations · clock, and some bytes a cycle."""
+        peak = self.cores * self.vector_bits / 32 * 2 * 2 * self.clock
+        return Rates(peak, self.cores * _NOMINAL_BYTES_PER_CYCLE * self.clock)
 
     @property
     def peak(self) -> float:
-        """Nominal float32 operations a second: cores · lanes · 2 units · 2 operations · clock."""
-        return self.cores * self.vector_bits / 32 * 2 * 2 * self.clock
+        """float32 operations a second of all cores: measured, else nominal."""
+        return (self.rates(self.cores) or self.nominal).peak
 
     @property
     def bandwidth(self) -> float:
-        """Nominal bytes a second to and from memory."""
-        return self.cores * _NOMINAL_BYTES_PER_CYCLE * self.clock
+        """Bytes a second to and from memory with all cores: measured, else nominal."""
+        return (self.rates(self.cores) or self.nominal).bandwidth
+
+    def rates(self, threads: int) -> Rates | None:
+        """What that many threads were measured to do, if they ever were."""
+        return dict(self.measured).get(threads)
 
 
 @lru_cache(maxsize=1)
 def this_machine() -> Machine:
-    """The computer this process runs on."""
+    """The computer this process runs on, with the measured rates that are kept for its kind."""
     info = _CPUINFO.read_text() if _CPUINFO.exists() else ""
     flags = _line(info, "flags") or _line(info, "Features")
     features = tuple(sorted(set(flags.split()) & set(_VECTOR_BITS)))
     bits = max((_VECTOR_BITS[name] for name in features), default=128)
     megahertz = _line(info, "cpu MHz")
+    processor = _line(info, "model name") or platform.processor() or "unknown"
+    cores = _cores()
     return Machine(
-        processor=_line(info, "model name") or platform.processor() or "unknown",
+        processor=processor,
         architecture=platform.machine(),
-        cores=_cores(),
+        cores=cores,
         clock=float(megahertz) * 1e6 if megahertz else _NOMINAL_CLOCK,
         vector_bits=bits,
         features=features,
         caches=_caches(),
         memory=_memory(),
+        measured=tuple(_kept_rates(_kind(processor, cores, bits))),
     )
 
 
+def keep_rates(threads: int, rates: Rates) -> None:
+    """Keep measured rates for this kind of computer; `this_machine()` has them from now on.
+
+    Another process may write at the same moment: then one of the two figures is lost, and measured
+    again some day. Where nothing can be kept, nothing is.
+    """
+    machine = this_machine()
+    kind = _kind(machine.processor, machine.cores, machine.vector_bits)
+    folder = rates_folder()
+    if folder is not None:
+        table = _table(folder / _FILE)
+        kept = dict(_read_rates(table.get(kind)))
+        kept[threads] = rates
+        table[kind] = {str(n): vars(rates) for n, rates in sorted(kept.items())}
+        _write(folder, json.dumps(table, indent=1))
+    this_machine.cache_clear()
+
+
+def rates_folder() -> Path | None:
+    """Where measured rates are kept; None where the user wants nothing kept, or has no home."""
+    named = os.environ.get("FALTUNG_CACHE")
+    if named is not None:
+        return Path(named) if named else None
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "faltung"
+    except RuntimeError:
+        return None
+
+
+_FILE = "machine.json"
+
 # instruction sets that matter here, with the width of their registers
 _VECTOR_BITS = {"sse4_2": 128, "asimd": 128, "fma": 128, "avx": 256, "avx2": 256, "avx512f": 512}
+
+
+def _kind(processor: str, cores: int, vector_bits: int) -> str:
+    """What rates are kept under: the hardware, and the level of it that routines are limited to."""
+    limit = os.environ.get("FALTUNG_CPU", "")
+    return f"{processor}, {cores} cores, {vector_bits} bits{limit and f', as {limit}'}"
+
+
+def _kept_rates(kind: str) -> Iterator[tuple[int, Rates]]:
+    folder = rates_folder()
+    if folder is not None:
+        yield from _read_rates(_table(folder / _FILE).get(kind))
+
+
+def _read_rates(entry: Any) -> Iterator[tuple[int, Rates]]:
+    """The rates that a table's entry makes sense as; what makes none is as good as not there."""
+    for threads, rates in entry.items() if isinstance(entry, dict) else ():
+        numbers = [rates.get(n) for n in ("peak", "bandwidth")] if isinstance(rates, dict) else [0]
+        sensible = all(isinstance(n, float) and 0 < n < math.inf for n in numbers)
+        if sensible and threads.isdecimal():
+            yield int(threads), Rates(*numbers)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """What the file holds; nothing if it is not there, not a plain file, too long or not ours."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a pipe
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
+                return {}
+            table = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _write(folder: Path, text: str) -> None:
+    """Write the file under another name and rename it: a reader sees all of it or the old one."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+            os.replace(name, folder / _FILE)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError:
+        return
 
 
 def _cores() -> int:

@@ -168,6 +168,8 @@ def test_python_numbers_take_the_type_of_the_other_operand() -> None:
         ):  # fmt: skip
             assert made.type == Type(F32, 8)
         assert (vector < 0).type == (vector <= 0).type == Type(BOOL, 8)
+        assert (vector > vector * 2).op is (vector * 2 < vector).op
+        assert (item >= 2).op is r.apply("le", 2, item).op
         assert ((vector < 0) & (vector < 1) | ~(vector < 2)).type == Type(BOOL, 8)
         assert r.select(vector < 0, vector, 0.5).type == Type(F32, 8)
         assert r.select(item < 2, 0.5, vector).type == Type(F32, 8)

@@ -73,6 +73,12 @@ class Value:
     def __le__(self, other: Operand) -> "Value":
         return self.routine.apply("le", self, other)
 
+    def __gt__(self, other: Operand) -> "Value":
+        return self.routine.apply("lt", other, self)
+
+    def __ge__(self, other: Operand) -> "Value":
+        return self.routine.apply("le", other, self)
+
     def __and__(self, other: Operand) -> "Value":
         return self.routine.apply("and", self, other)
 

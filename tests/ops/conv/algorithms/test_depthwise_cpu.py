@@ -26,11 +26,11 @@ SHAPES = [
 ]  # fmt: skip
 WIDE = [
     # wider than a tile, so that borders and the loop between them are apart
-    "forward n1 c1 o1 i5x200 k3x31 p1x15 float32 cpu",
+    "forward n1 c1 o1 i3x170 k2x31 p1x15 float32 cpu",
     "forward n1 c1 o1 i4x173 k3x9 s1x2 p1x4 bias float32 cpu",
     "forward n1 c2 o4 i300 k17 p16+0 g2 float32 cpu",
-    "forward n2 c2 o2 i3x4x150 k3x3x5 s2x1x1 p1x1x2 g2 bias float64 cpu",
-    "forward n1 c2 o2 i9x140 k5x5 p8x8 d4 g2 float32 cpu",
+    "forward n1 c2 o2 i3x3x100 k3x3x5 s2x1x1 p1x1x2 g2 bias float64 cpu",
+    "forward n1 c2 o2 i9x130 k5x5 p8 d4 g2 float32 cpu",
 ]
 
 

@@ -23,6 +23,7 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target
 from ....machine import Machine
+from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...activations import activate
 from ...geometry import Axis
@@ -86,7 +87,7 @@ class DepthwiseCpu(Algorithm):
         """`run(x, w, bias=None)`."""
         routine = compiled(
             f"{self.name} {replace(spec, activation=None)}", 3 + spec.bias,
-            lambda: _Recording(spec).r, sources=[__file__],
+            lambda: _Recording(spec).r, sources=[__file__, taps_inside.__code__.co_filename],
         )  # fmt: skip
         shape, dtype, activation = spec.y_shape, getattr(torch, spec.dtype), spec.activation
 
@@ -219,25 +220,25 @@ class _Tile:
         axis = self.of.depth
         if axis.kernel_size == 1 and axis.input_size == axis.output_size == 1:
             return self.over_rows(sums, self.r.const(0), self.r.const(0))
-        first, end = self.taps_inside(axis, self.of.od)
+        first, end = self.bounds(axis, self.of.od)
         with self.r.loop(first, end, carried=sums) as loop:
             plane = self.of.od * axis.stride - axis.padding[0] + loop.index * axis.dilation
             loop.carry(*self.over_rows(list(loop.carried), plane, loop.index))
         return list(loop.results)
 
-    def taps_inside(self, axis: Axis, output: Value) -> tuple[Value, Value]:
+    def bounds(self, axis: Axis, output: Value) -> tuple[Value, Value]:
         """The first tap inside the input, and the first behind it, for an output on this axis."""
-        r, d = self.r, axis.dilation
-        before = r.maximum(axis.padding[0] - output * axis.stride, 0)
-        reach = axis.input_size + axis.padding[0] - output * axis.stride + (d - 1)
-        return (before + (d - 1)) // d, r.minimum(r.maximum(reach, 0) // d, axis.kernel_size)
+        return taps_inside(
+            self.r, output, input_size=axis.input_size, kernel_size=axis.kernel_size,
+            stride=axis.stride, low=axis.padding[0], dilation=axis.dilation,
+        )  # fmt: skip
 
     def over_rows(self, sums: list[Value], plane: Value, depth_tap: Value) -> list[Value]:
         """The sums over all input rows that the tile sees in one plane."""
         axis = self.of.high
         self.plane, self.depth_tap = plane, depth_tap
         if self.rows == 1:
-            first, end = self.taps_inside(axis, self.row)
+            first, end = self.bounds(axis, self.row)
             with self.r.loop(first, end, carried=sums) as loop:
                 at = self.row * axis.stride - axis.padding[0] + loop.index * axis.dilation
                 loop.carry(*self.over_columns(list(loop.carried), at, [loop.index]))

@@ -40,7 +40,7 @@ _DTYPES = {
 # code for, and in those that fall to one small matrix product a channel; measured on AVX-512
 _DENSE, _DEPTHWISE, _FALLEN = 0.5, 0.12, 0.01
 _WIDEST_PADDING = 4  # beyond it oneDNN's depthwise code refuses contiguous images
-_CALL_SECONDS = 4e-6
+_CALL_SECONDS, _GROUPED_CALL_SECONDS = 4e-6, 30e-6  # oneDNN's call, which groups always take
 
 
 class NativeTorch(Algorithm):
@@ -58,7 +58,8 @@ class NativeTorch(Algorithm):
         """Multiply-adds at a fraction of peak, or the bytes at memory speed if that is slower."""
         computing = 2 * spec.macs / (machine.peak * _efficiency(spec))
         moving = (spec.bytes + self.workspace(spec)) / machine.bandwidth
-        return _CALL_SECONDS + max(computing, moving)
+        calling = _CALL_SECONDS if spec.groups == 1 else _GROUPED_CALL_SECONDS
+        return calling + max(computing, moving)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The padded copy of the image, where one is made."""

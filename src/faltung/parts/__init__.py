@@ -1,0 +1,1 @@
+"""Pieces of routines that two or more algorithms use unchanged."""

@@ -1,0 +1,100 @@
+"""What is special to depthwise routines of channels-last images: channels, memory, threads."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import faltung
+from faltung.ops.conv.algorithms.depthwise_channels_last_cpu import ALGORITHM
+from faltung.ops.conv.spec import ConvSpec
+
+GUARD = Path(__file__).parents[3] / "guard.py"
+
+# each with every number of channels modulo the widest vector, and some past one and two of them
+CHANNELS = (*range(1, 18), 31, 32, 33)
+SHAPES = [
+    "i4x5 k3x3 p1 float32", "i5x7 k2x4 s2x3 p1x2+0 bias float32", "i5x6 k3x2 d2 bias float64",
+    "i3x4x5 k2x3x3 p1x0x1 s1x1x2 bfloat16", "i4x17 k1x3 p0x1 float16",
+]  # fmt: skip
+WIDE = [
+    # wider than a few tiles, so that borders and the loop between them are apart
+    "forward n1 c2 o2 i3x80 k2x31 p1x15 g2 channels_last float32 cpu",
+    "forward n1 c5 o5 i4x93 k3x9 s1x2 p1x4 g5 bias channels_last float32 cpu",
+    "forward n1 c2 o2 i3x3x60 k3x3x5 s2x1x1 p1x1x2 g2 bias channels_last float64 cpu",
+    "forward n1 c3 o3 i9x60 k5x5 p8 d4 g3 channels_last float32 cpu",
+]
+
+
+def run_guarded(texts: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(GUARD), ALGORITHM.name, *texts],
+        capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
+    assert done.stdout.endswith("fine\n")
+
+
+@pytest.mark.parametrize("words", SHAPES)
+def test_every_number_of_channels_stays_inside_its_memory(words: str) -> None:
+    *numbers, dtype = words.split()
+    # one channel or one pixel is contiguous too, and another algorithm's
+    run_guarded(
+        [
+            f"forward n2 c{c} o{c} {' '.join(numbers)} g{c} channels_last {dtype} cpu"
+            for c in CHANNELS[1:]
+        ]
+    )
+
+
+def test_wide_images_stay_inside_their_memory() -> None:
+    run_guarded(WIDE)
+
+
+@pytest.mark.parametrize("text", WIDE)
+def test_wide_images_are_right(text: str, check_algorithm: Callable[..., None]) -> None:
+    check_algorithm(ALGORITHM, ConvSpec.parse(text))
+
+
+def test_same_bits_for_any_number_of_threads_and_in_its_memory_order() -> None:
+    spec = ConvSpec.parse("forward n1 c20 o20 i23x17 k5x5 p2 g20 channels_last float32 cpu")
+    x, w = (torch.randn(shape) for shape in spec.operand_shapes)
+    x = x.contiguous(memory_format=torch.channels_last)
+    run, before, results = ALGORITHM.build(spec), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            results.append(run(x, w))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+    assert results[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_planner_takes_it_for_channels_last_images_only() -> None:
+    x, w = torch.randn(1, 64, 28, 28), torch.randn(64, 1, 7, 7)
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert faltung.plan(last, w, padding=3, groups=64).algorithm == ALGORITHM.name
+    assert faltung.plan(x, w, padding=3, groups=64).algorithm != ALGORITHM.name
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("c4 o4 i9x9 k3x3 g2 channels_last float32", "has 2 groups, 4 channels and 4 outputs"),
+        ("c2 o4 i9x9 k3x3 g2 channels_last float32", "has 2 groups, 2 channels and 4 outputs"),
+        ("c2 o2 i9x9 k3x3 g2 channels_last complex64", "needs one of float32, .*has complex64"),
+        ("c2 o2 i9x9 k3x3 g2 float32", "needs a channels-last image, has contiguous"),
+        ("c2 o2 i9x9 k3x3 p1 g2 reflect channels_last float32", "with zeros only, not reflect"),
+        ("c2 o2 i9x999 k3x900 p1x450 g2 channels_last float32", "would unroll .* more than"),
+    ],
+)
+def test_what_it_refuses(text: str, reason: str) -> None:
+    (said,) = ALGORITHM.unsupported(ConvSpec.parse(f"forward n1 {text} cpu"))
+    assert re.search(reason, said)
