@@ -15,6 +15,7 @@ MAY_IMPORT = (
     ("faltung.errors", ()),
     ("faltung.lang", ("faltung.lang",)),
     ("faltung.machine", ("faltung.errors",)),
+    ("faltung.measure", ("faltung.lang", "faltung.machine")),
     ("faltung.settings", ("faltung.errors",)),
     ("faltung.planning", ("faltung.errors", "faltung.machine", "faltung.settings")),
     ("faltung.parts", ("faltung.lang", "faltung.parts")),
@@ -89,7 +90,7 @@ MAY_IMPORT = (
 )  # fmt: skip
 
 NO_TORCH = ("spec", "arguments", "spelling", "geometry", "receptive_field", "planning", "settings",
-            "machine", "errors")  # fmt: skip
+            "machine", "measure", "errors")  # fmt: skip
 NO_EXTRAS = ("typer", "rich", "matplotlib", "PIL", "jinja2")
 
 

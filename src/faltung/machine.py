@@ -18,6 +18,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -107,28 +108,36 @@ def keep_rates(threads: int, rates: Rates) -> None:
     """
     machine = this_machine()
     kind = _kind(machine.processor, machine.cores, machine.vector_bits)
-    folder = rates_folder()
-    if folder is not None:
-        table = _table(folder / _FILE)
+    path = rates_file()
+    if path is not None:
+        table = _table(path)
         kept = dict(_read_rates(table.get(kind)))
         kept[threads] = rates
         table[kind] = {str(n): vars(rates) for n, rates in sorted(kept.items())}
-        _write(folder, json.dumps(table, indent=1))
+        _write(path, json.dumps(table, indent=1))
     this_machine.cache_clear()
 
 
-def rates_folder() -> Path | None:
+def forget_rates() -> None:
+    """Remove what is kept, of every kind of computer; `this_machine()` is nominal again."""
+    path = rates_file()
+    if path is not None:
+        with suppress(OSError):
+            path.unlink()
+    this_machine.cache_clear()
+
+
+def rates_file() -> Path | None:
     """Where measured rates are kept; None where the user wants nothing kept, or has no home."""
     named = os.environ.get("FALTUNG_CACHE")
     if named is not None:
-        return Path(named) if named else None
+        return Path(named) / "machine.json" if named else None
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "faltung"
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
         return None
+    return base / "faltung" / "machine.json"
 
-
-_FILE = "machine.json"
 
 # instruction sets that matter here, with the width of their registers
 _VECTOR_BITS = {"sse4_2": 128, "asimd": 128, "fma": 128, "avx": 256, "avx2": 256, "avx512f": 512}
@@ -141,9 +150,9 @@ def _kind(processor: str, cores: int, vector_bits: int) -> str:
 
 
 def _kept_rates(kind: str) -> Iterator[tuple[int, Rates]]:
-    folder = rates_folder()
-    if folder is not None:
-        yield from _read_rates(_table(folder / _FILE).get(kind))
+    path = rates_file()
+    if path is not None:
+        yield from _read_rates(_table(path).get(kind))
 
 
 def _read_rates(entry: Any) -> Iterator[tuple[int, Rates]]:
@@ -169,15 +178,15 @@ def _table(path: Path) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def _write(folder: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     """Write the file under another name and rename it: a reader sees all of it or the old one."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
             with os.fdopen(handle, "w") as file:
                 file.write(text)
-            os.replace(name, folder / _FILE)
+            os.replace(name, path)
         except BaseException:
             os.unlink(name)
             raise

@@ -9,7 +9,7 @@ from .. import __version__, planning
 from ..errors import ArgumentError
 from ..ops.conv.spec import ConvSpec
 from ..settings import using
-from . import counts, doctor, field, options, sizes
+from . import cache, counts, doctor, field, options, sizes
 from .options import LayerOptions
 from .printing import show, show_json
 from .problems import read_problem
@@ -154,6 +154,41 @@ def _verify(
     from . import verify  # noqa: PLC0415  (the one command that loads every operator)
 
     raise typer.Exit(verify.run(only, as_json=as_json))
+
+
+@app.command("bench")
+def _bench(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(help="A family, a part of case names, or a spelled problem; else all."),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="File for the results, or folder of such files.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads; else as many as PyTorch has.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few rounds: to look, not to report.")
+    ] = False,
+) -> None:
+    """Time real layers: ours against PyTorch and ONNX Runtime, each result checked first."""
+    from .bench import command  # noqa: PLC0415  (loads every operator)
+
+    raise typer.Exit(command.run(what or [], json=json, threads=threads, quick=quick))
+
+
+@app.command("cache")
+def _cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what is kept.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Where compiled routines and measured rates are kept, and how many there are."""
+    found = cache.cleared() if clear else cache.kept()
+    if as_json:
+        show_json(cache.facts(found))
+    else:
+        show(cache.text(found))
 
 
 @app.command("demo")

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from rich.console import Group, RenderableType
 
-from .. import __version__, by_hand, functional
-from ..machine import Machine, this_machine
+from .. import __version__, by_hand, functional, measure
+from ..machine import Machine, Rates, this_machine
 from ..planning import algorithms, readable_bytes
 from .budget import WrongResultError, assert_equal
 from .printing import new_table
 from .problems import READERS
 
-_PACKAGES = ("torch", "numpy", "llvmlite", "typer", "rich", "matplotlib")
+_PACKAGES = ("torch", "numpy", "llvmlite", "typer", "rich", "matplotlib", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Diagnosis:
 
     versions: dict[str, str]
     machine: Machine
+    measured: dict[int, Rates]
+    unmeasured: str
     device: str
     threads: int
     families: dict[str, list[str]]
@@ -41,9 +43,11 @@ def examine() -> Diagnosis:
     families = {name: [a.name for a in algorithms(name, device)] for name in READERS}
     versions = {"faltung": __version__, "Python": platform.python_version()}
     versions |= {name: _version(name) for name in _PACKAGES}
+    measured, unmeasured = _measured()
     return Diagnosis(
-        versions, this_machine(), device, torch.get_num_threads(), families, check(device)
-    )
+        versions, this_machine(), measured, unmeasured, device, torch.get_num_threads(), families,
+        check(device),
+    )  # fmt: skip
 
 
 def check(device: str) -> str:
@@ -75,8 +79,12 @@ def report(found: Diagnosis) -> RenderableType:
     table.add_row("vectors", f"{machine.vector_bits} bits ({' '.join(machine.features) or '-'})")
     table.add_row("caches of a core", caches or "unknown")
     table.add_row("memory", _binary(machine.memory) if machine.memory else "unknown")
-    table.add_row("nominal peak", f"{machine.peak / 1e9:.0f} GF/s float32")
-    table.add_row("nominal bandwidth", f"{readable_bytes(machine.bandwidth)}/s")
+    table.add_row("nominal", _rates(machine.nominal))
+    for threads, rates in found.measured.items():
+        threads_used = "1 thread" if threads == 1 else f"{threads} threads"
+        table.add_row(f"measured, {threads_used}", _rates(rates))
+    if found.unmeasured:
+        table.add_row("measured", f"not: {found.unmeasured}")
     table.add_section()
     for family, names in found.families.items():
         table.add_row(f"{family} on {found.device}", ", ".join(names) or "no algorithm")
@@ -104,9 +112,26 @@ def facts(found: Diagnosis) -> dict[str, Any]:
         "memory": machine.memory,
         "peak": machine.peak,
         "bandwidth": machine.bandwidth,
+        "nominal": vars(machine.nominal),
+        "measured": {str(threads): vars(rates) for threads, rates in found.measured.items()},
         "device": found.device,
         "algorithms": found.families,
     }
+
+
+def _measured() -> tuple[dict[int, Rates], str]:
+    """The rates of one core and of all, as kept or measured now; and why there are none."""
+    found: dict[int, Rates] = {}
+    try:
+        for threads in sorted({1, this_machine().cores}):
+            found[threads] = measure.rates(threads)
+    except RuntimeError as reason:
+        return found, str(reason)
+    return found, ""
+
+
+def _rates(rates: Rates) -> str:
+    return f"{rates.peak / 1e9:.0f} GF/s float32, copying {readable_bytes(rates.bandwidth)}/s"
 
 
 def _version(package: str) -> str:

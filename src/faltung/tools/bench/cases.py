@@ -115,7 +115,7 @@ _ALL = {
         ("vit patch 16x16s16", "c3 o768 i224x224 k16x16 s16", "ViT-B/16, patch embedding"),
         ("yolo stem 6x6s2 640", "c3 o32 i640x640 k6x6 s2 p2", "YOLOv5s"),
         ("wav2vec stem k10s5", "c1 o512 i16000 k10 s5", "wav2vec 2.0, first layer, 1 s"),
-        ("unet3d stem 1->32 64^3", "c1 o32 i64x64x64 k3x3x3 p1", "3-D U-Net, medical, one modality"),
+        ("unet3d stem 1->32 64^3", "c1 o32 i64x64x64 k3x3x3 p1", "3-D U-Net, one modality"),
         ("r3d stem 3x7x7", "c3 o64 i16x112x112 k3x7x7 s1x2x2 p1x3x3", "R3D-18, video"),
     ),
     "image": (

@@ -56,7 +56,8 @@ def _doable(algorithm: Algorithm, cases: Sequence[Case]) -> Iterator[tuple[Case,
 
 
 def _making(algorithm: Algorithm, case: Case, spec: ConvSpec, tries: int, clock: Clock) -> Making:
-    cold, warm = [], []
+    cold: list[float] = []
+    warm: list[float] = []
     algorithm.build(spec)  # whatever has to be done once in a process
     for _ in range(tries):
         with _empty_cache():

@@ -54,7 +54,7 @@ def budget_of(spec: ConvSpec, operands: Operands) -> Budget:
 
 def exact(spec: ConvSpec, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
     """The task `forward` or `grad_input` in float64, tap by tap."""
-    a, w = a.double(), _by_group(w.double(), spec)
+    a, w = a.double(), _split(w.double(), 0, spec.groups)  # w [G, O/G, C/G, K…]
     result = _forward(spec, a, w) if spec.task == "forward" else _grad_input(spec, a, w)
     return result if b is None else result + b.double().view(-1, *(1,) * spec.dims)
 
@@ -62,7 +62,7 @@ def exact(spec: ConvSpec, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
 def _forward(spec: ConvSpec, x: Tensor, w: Tensor) -> Tensor:
     groups, single = spec.groups, spec.in_channels == spec.groups
     y = x.new_zeros(spec.batch, groups, spec.out_channels // groups, *spec.output_size)
-    padded = pad(x, spec.axes).unflatten(1, (groups, -1))
+    padded = _split(pad(x, spec.axes), 1, groups)
     for tap, seen in _windows(spec):
         stretch, weight = padded[:, :, :, *seen], w[:, :, :, *tap]  # weight [G, O/G, C/G]
         if single:  # one channel to sum over: y [N, G, O/G, out…] and a column of weights
@@ -76,7 +76,7 @@ def _grad_input(spec: ConvSpec, gy: Tensor, w: Tensor) -> Tensor:
     groups = spec.groups
     size = (axis.padded_size for axis in spec.axes)
     padded = gy.new_zeros(spec.batch, groups, spec.in_channels // groups, *size)
-    given = gy.unflatten(1, (groups, -1)).flatten(3)  # [N, G, O/G, outputs]
+    given = _split(gy, 1, groups).flatten(3)  # [N, G, O/G, outputs]
     for tap, seen in _windows(spec):
         stretch = padded[:, :, :, *seen]
         stretch += (w[:, :, :, *tap].mT @ given).view(stretch.shape)
@@ -95,6 +95,6 @@ def _windows(spec: ConvSpec) -> Iterator[tuple[Any, Any]]:
         )
 
 
-def _by_group(w: Tensor, spec: ConvSpec) -> Tensor:
-    """w [O, C/G, K…] as [G, O/G, C/G, K…]."""
-    return w.unflatten(0, (spec.groups, -1))
+def _split(t: Tensor, dim: int, groups: int) -> Tensor:
+    """One axis as two: groups, and what each of them has."""
+    return t.reshape(*t.shape[:dim], groups, t.shape[dim] // groups, *t.shape[dim + 1 :])

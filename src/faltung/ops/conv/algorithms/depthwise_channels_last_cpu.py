@@ -123,7 +123,9 @@ def _products(spec: ConvSpec) -> int:
     axis, columns = spec.axes[-1], _columns(spec)
     first, end = _inside(axis, columns)
     kinds = -(-axis.output_size // columns) - max(0, (end - first) // columns - 1)
-    return kinds * columns * axis.kernel_size * (1 if spec.in_channels % _lanes(spec) == 0 else 2)
+    lanes = _lanes(spec)
+    both = spec.in_channels > lanes and spec.in_channels % lanes > 0  # whole vectors and a last one
+    return kinds * columns * axis.kernel_size * (2 if both else 1)
 
 
 def _inside(axis: Axis, columns: int) -> tuple[int, int]:
@@ -168,8 +170,9 @@ class _Recording:
         if not rest:
             self.rows(rows, None)
             return
-        with r.when(block < self.channel_blocks - 1):
-            self.rows(rows, None)
+        if self.channel_blocks > 1:
+            with r.when(block < self.channel_blocks - 1):
+                self.rows(rows, None)
         with r.when(r.apply("eq", block, self.channel_blocks - 1)):
             self.rows(rows, r.mask([lane < rest for lane in range(self.lanes)]))
 
