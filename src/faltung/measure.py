@@ -24,7 +24,7 @@ from .lang import threads as pool
 from .lang.compile import compiled
 from .lang.routine import Routine
 from .lang.target import Target, host_target
-from .machine import Rates, keep_rates, this_machine
+from .machine import Rates, keep_rates
 
 _ROUNDS = 15
 _TRIES = 2  # a round is the better of two, so that one interruption does not spoil it
@@ -34,14 +34,6 @@ _TURNS = 40_000  # about a millisecond
 _COPIED = 8 << 20  # numbers: 32 MiB are read and 32 MiB written
 _VECTORS = 8  # that one turn of the copying loop moves
 _LINE = 64  # bytes, the alignment that PyTorch gives its tensors
-
-
-def rates(threads: int) -> Rates:
-    """What that many threads can do at once: as kept, or measured now and kept.
-
-    Raises `RuntimeError` as `measure` does.
-    """
-    return this_machine().rates(threads) or measure(threads)
 
 
 def measure(threads: int, clock: Callable[[], float] = time.perf_counter) -> Rates:

@@ -120,11 +120,11 @@ def facts(found: Diagnosis) -> dict[str, Any]:
 
 
 def _measured() -> tuple[dict[int, Rates], str]:
-    """The rates of one core and of all, as kept or measured now; and why there are none."""
+    """The rates of one core and of all, measured and kept; and why there are none."""
     found: dict[int, Rates] = {}
     try:
         for threads in sorted({1, this_machine().cores}):
-            found[threads] = measure.rates(threads)
+            found[threads] = measure.measure(threads)
     except RuntimeError as reason:
         return found, str(reason)
     return found, ""
