@@ -1,5 +1,6 @@
 """The command `faltung bench`: measure the machine, run the cases, print and keep the results."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from .record import Run, write
 from .rounds import FULL, QUICK, Effort
 from .table import makings_table, remarks, tables
 
+_BUSY = 0.5  # of a core taken by others, on average
+
 
 def run(words: Sequence[str], *, json: Path | None, threads: int | None, quick: bool) -> int:
     """The command; returns the exit status, 1 if a result of ours was wrong."""
@@ -36,6 +39,8 @@ def run(words: Sequence[str], *, json: Path | None, threads: int | None, quick: 
             f"{this_machine().processor}, threads: {used}, measured peak {rates.peak / 1e9:.0f} "
             f"GF/s, copying {readable_bytes(rates.bandwidth)}/s"
         )
+        if (load := _others()) > _BUSY * this_machine().cores:
+            show(f"this machine is busy (load {load:.1f}): times are rough")
         outcomes = _outcomes(cases, effort, used)
         made: list[Making] = [] if any(o.complaints for o in outcomes) else makings(cases)
         method = {
@@ -49,6 +54,11 @@ def run(words: Sequence[str], *, json: Path | None, threads: int | None, quick: 
     if json is not None:
         show(f"written: {write(found, json)}")
     return 1 if any(outcome.complaints for outcome in outcomes) else 0
+
+
+def _others() -> float:
+    """Processes that ran or wanted to, on average over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _measured(threads: int) -> Rates:

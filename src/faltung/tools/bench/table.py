@@ -18,6 +18,7 @@ _PEERS = (
     ("ONNX Runtime", "contiguous"),
 )
 _SHORT = {"contiguous": "", "channels_last": " cl"}
+_SMALL = 1e-4  # seconds below which microseconds read better
 _LEGEND = (
     "ms: median of interleaved runs. GF/s: executed, zero padding skipped. bound: of the measured "
     "peak or of copying, whichever is more. ratio: best peer / ours, above 1 we are faster. "
@@ -84,10 +85,11 @@ def number(value: float) -> str:
 
 
 def _table(outcomes: Sequence[Outcome], mean: float | None, rates: Rates) -> Table:
-    small = all(e.seconds < 1e-4 for o in outcomes for e in o.entries)
+    times = [e.seconds for o in outcomes for e in o.entries]
+    small = bool(times) and max(times) < _SMALL
     unit, scale = ("µs", 1e6) if small else ("ms", 1e3)
     table = new_table(
-        "case", "ours", unit, "GF/s", "bound", "PyTorch", "its cl", "ORT", "ratio"
+        "case", "ours", unit, "GF/s", "bound", "PyTorch", "ch. last", "ORT", "ratio"
     )  # fmt: skip
     table.padding = (0, 0)
     table.columns[1].justify = "left"
@@ -132,13 +134,14 @@ def _told(entry: Entry | None) -> str:
     who = entry.who
     layout = ", channels-last" if who.layout == "channels_last" else ""
     name = who.who if who.is_peer else _algorithm(who.who)
-    small = entry.seconds < 1e-4
+    small = entry.seconds < _SMALL
     time = f"{number(entry.seconds * 1e6)} µs" if small else f"{number(entry.seconds * 1e3)} ms"
     return f"{name}{layout} {time}"
 
 
 def _name(entry: Entry) -> str:
-    return _algorithm(entry.who.who) + _SHORT[entry.who.layout]
+    name = _algorithm(entry.who.who)
+    return name if entry.who.layout in name else name + _SHORT[entry.who.layout]
 
 
 def _algorithm(name: str) -> str:
@@ -159,4 +162,4 @@ def _list(title: str, lines: Sequence[str]) -> Iterator[RenderableType]:
     if lines:
         yield Text(title, style="bold")
         for line in lines:
-            yield Padding(Text(line), (0, 0, 0, 2))
+            yield Padding(Text(line), (0, 0, 0, 2), expand=False)

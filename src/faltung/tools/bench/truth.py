@@ -5,15 +5,14 @@
 
 The definition of the by-hand chapter takes a Python step per output and tap; layers of real size
 need this shorter form, with one step per tap. It shares no code with PyTorch's convolutions, which
-are among those that are judged.
-
-The budget is that of `faltung.tools.budget` without its first term: the error of one direct sum in
-the dtype would have to come from one of the contestants, so only its last rounding is granted.
+are among those that are judged. The direct sum of the budget is made the same way in the dtype
+itself, one product after the other.
 """
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,53 +45,51 @@ class Operands:
 
 def budget_of(spec: ConvSpec, operands: Operands) -> Budget:
     """The right result and how far from it one may lie; a factor may be set with `replace`."""
-    y64 = exact(spec, operands.a, operands.w, operands.b)
-    b = operands.b
-    magnitude64 = exact(spec, operands.a.abs(), operands.w.abs(), None if b is None else b.abs())
-    return Budget(y64, magnitude64, y64.to(operands.a.dtype))
+    return Budget.of(partial(by_taps, spec), (operands.a, operands.w, operands.b))
 
 
-def exact(spec: ConvSpec, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-    """The task `forward` or `grad_input` in float64, tap by tap."""
-    a, w = a.double(), _split(w.double(), 0, spec.groups)  # w [G, O/G, C/G, K…]
+def by_taps(spec: ConvSpec, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    """The task `forward` or `grad_input`, tap by tap, in the dtype of the operands."""
+    w = _split(w, 0, spec.groups)  # [G, O/G, C/G, K…]
     result = _forward(spec, a, w) if spec.task == "forward" else _grad_input(spec, a, w)
-    return result if b is None else result + b.double().view(-1, *(1,) * spec.dims)
+    return result if b is None else result + b.view(-1, *(1,) * spec.dims)
 
 
 def _forward(spec: ConvSpec, x: Tensor, w: Tensor) -> Tensor:
-    groups, single = spec.groups, spec.in_channels == spec.groups
-    y = x.new_zeros(spec.batch, groups, spec.out_channels // groups, *spec.output_size)
-    padded = _split(pad(x, spec.axes), 1, groups)
+    y = x.new_zeros(spec.batch, spec.groups, spec.out_channels // spec.groups, *spec.output_size)
+    padded = _split(pad(x, spec.axes), 1, spec.groups)
     for tap, seen in _windows(spec):
-        stretch, weight = padded[:, :, :, *seen], w[:, :, :, *tap]  # weight [G, O/G, C/G]
-        if single:  # one channel to sum over: y [N, G, O/G, out…] and a column of weights
-            y.addcmul_(stretch, weight.view(*weight.shape[:2], *(1,) * spec.dims))
-        else:
-            y += (weight @ stretch.flatten(3)).view(y.shape)
+        _add(y, w[:, :, :, *tap], padded[:, :, :, *seen])
     return y.flatten(1, 2)
 
 
 def _grad_input(spec: ConvSpec, gy: Tensor, w: Tensor) -> Tensor:
-    groups = spec.groups
     size = (axis.padded_size for axis in spec.axes)
-    padded = gy.new_zeros(spec.batch, groups, spec.in_channels // groups, *size)
-    given = _split(gy, 1, groups).flatten(3)  # [N, G, O/G, outputs]
+    padded = gy.new_zeros(spec.batch, spec.groups, spec.in_channels // spec.groups, *size)
+    given = _split(gy, 1, spec.groups)
     for tap, seen in _windows(spec):
-        stretch = padded[:, :, :, *seen]
-        stretch += (w[:, :, :, *tap].mT @ given).view(stretch.shape)
+        _add(padded[:, :, :, *seen], w[:, :, :, *tap].mT, given)
     return pad_adjoint(padded.flatten(1, 2), spec.axes)
+
+
+def _add(sums: Tensor, w: Tensor, x: Tensor) -> None:
+    """sums [N, G, A, …] += Σ_b w [G, A, b] · x [N, G, b, …]; but for float64, in that order."""
+    if x.dtype == torch.float64 and x.shape[2] > 1:
+        sums += (w @ x.flatten(3)).view(sums.shape)
+        return
+    for b in range(x.shape[2]):
+        weight = w[:, :, b].reshape(*w.shape[:2], *(1,) * (x.dim() - 3))
+        sums.addcmul_(x[:, :, b : b + 1], weight)
 
 
 def _windows(spec: ConvSpec) -> Iterator[tuple[Any, Any]]:
     """Every tap, with the padded positions that the outputs read through it."""
     for tap in itertools.product(*map(range, spec.kernel_size)):
-        yield (
-            tap,
-            [
-                slice(t * axis.dilation, t * axis.dilation + (q - 1) * axis.stride + 1, axis.stride)
-                for t, q, axis in zip(tap, spec.output_size, spec.axes, strict=True)
-            ],
-        )
+        seen = []
+        for t, q, axis in zip(tap, spec.output_size, spec.axes, strict=True):
+            first = t * axis.dilation
+            seen.append(slice(first, first + (q - 1) * axis.stride + 1, axis.stride))
+        yield tap, seen
 
 
 def _split(t: Tensor, dim: int, groups: int) -> Tensor:

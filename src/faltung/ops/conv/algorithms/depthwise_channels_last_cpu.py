@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target
+from ....lang.target import host_target, unavailable
 from ....machine import Machine
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
@@ -60,8 +60,8 @@ class DepthwiseChannelsLastCpu(Algorithm):
             reasons.append(f"needs a channels-last image, has {spec.layout}")
         if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
             reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if not host_target().has_fma:
-            reasons.append("needs a processor with fused multiply-add")
+        if (missing := unavailable()) is not None:
+            reasons.append(missing)
         if not reasons and (products := _products(spec)) > _MOST_PRODUCTS:
             reasons.append(f"would unroll {products} products, more than {_MOST_PRODUCTS}")
         return reasons

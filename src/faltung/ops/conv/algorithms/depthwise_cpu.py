@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target
+from ....lang.target import host_target, unavailable
 from ....machine import Machine
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
@@ -71,8 +71,8 @@ class DepthwiseCpu(Algorithm):
         if spec.kernel_size[-1] > _MOST_UNROLLED_TAPS:
             most = _MOST_UNROLLED_TAPS
             reasons.append(f"unrolls up to {most} taps of a row, has {spec.kernel_size[-1]}")
-        if not host_target().has_fma:
-            reasons.append("needs a processor with fused multiply-add")
+        if (missing := unavailable()) is not None:
+            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
