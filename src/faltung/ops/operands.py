@@ -7,6 +7,9 @@ import torch
 
 from ..errors import ArgumentError, ArgumentTypeError
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+_is_batched = torch._C._functorch.is_legacy_batchedtensor  # of `is_grads_batched=True`
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -58,18 +61,15 @@ def plain_memory(*operands: torch.Tensor | None) -> bool:
     Tensors of a transform (`vmap`), of a trace (fake ones) and other subclasses are not; nor are
     those that stand for the conjugate or negative of what is in memory.
     """
-    return all(t is None or _has_address(t) for t in operands)
-
-
-def _has_address(operand: torch.Tensor) -> bool:
-    if type(operand) not in (torch.Tensor, torch.nn.Parameter):
-        return False
-    transforms = torch._C._functorch
-    if transforms.is_functorch_wrapped_tensor(operand):
-        return False
-    if transforms.is_legacy_batchedtensor(operand):  # of `is_grads_batched=True`
-        return False
-    return not (operand.is_conj() or operand.is_neg())
+    # asked at every call: a plain loop, and the likely answers first
+    for operand in operands:
+        if operand is None:
+            continue
+        if type(operand) not in _PLAIN or _is_wrapped(operand) or _is_batched(operand):
+            return False
+        if operand.is_conj() or operand.is_neg():
+            return False
+    return True
 
 
 def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -77,6 +77,8 @@ def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None,
 
     As PyTorch does for its own convolutions: floating-point operands are cast, float64 is left.
     """
+    if not torch._C._is_any_autocast_enabled():  # asked at every call, so in one step
+        return operands
     device = next((t.device.type for t in operands if isinstance(t, torch.Tensor)), None)
     if device is None or not autocasts(device):
         return operands
