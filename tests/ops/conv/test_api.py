@@ -179,8 +179,8 @@ def test_calls_from_eight_threads(whole: Whole) -> None:
     assert wrong == []
 
 
-def test_autocast_is_pytorchs() -> None:
-    x, w, b = torch.randn(1, 2, 6, 6), torch.randn(3, 2, 3, 3), torch.randn(3)
+def test_autocast_is_pytorchs(whole: Whole) -> None:
+    x, w, b = (whole(*s, dtype=torch.float32) for s in ((1, 2, 6, 6), (3, 2, 3, 3), (3,)))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours, theirs = FF.conv2d(x, w, b), F.conv2d(x, w, b)
         assert ours.dtype == torch.bfloat16
