@@ -31,9 +31,13 @@ SMALL = (
     "forward n1 c2 o2 i7x7 k13x13 p6 g2 float32 cpu",
     "forward n1 c2 o2 i10x9 k7x7 p9 d3 g2 gelu float32 cpu",
     "forward n1 c8 o12 i6x7 k3x3 p1 g4 float32 cpu",
+    "forward n2 c4 o26 i3x21 k3x3 p1+0x2 d1x2 g2 bias float32 cpu",
+    "forward n1 c6 o4 i6x23 k3x3 s1x3 p1 g2 float32 cpu",
+    "forward n1 c3 o5 i9x37 k4x4 s4 float32 cpu",
     # 3-D
     "forward n1 c2 o3 i5x4x6 k3x2x3 s2x1x2 p1x0x1 bias float32 cpu",
     "forward n1 c4 o4 i4x5x4 k3x3x3 p1 g4 float32 cpu",
+    "forward n1 c4 o6 i3x4x9 k2x3x3 s1x1x2 p1 g2 bias float32 cpu",
     "forward n1 c2 o2 i3x5x4 k2x2x2 p0+1x1+0x0 d2x1x1 float32 cpu",
     # padding modes
     "forward n1 c2 o2 i6x5 k3x3 p2 reflect float32 cpu",

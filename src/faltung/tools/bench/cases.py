@@ -50,10 +50,10 @@ def selected(words: Sequence[str]) -> list[Case]:
     >>> selected("forward n1 c4 o4 i9 k3 float32 cpu".split())[0].family
     'problem'
     """
-    if not words:
-        return list(CASES)
     text = " ".join(words)
-    if words[0] in TASKS:
+    if not text:
+        return list(CASES)
+    if text.split()[0] in TASKS:
         return [Case("problem", text, text, "")]
     if text in FAMILIES:
         return [case for case in CASES if case.family == text]

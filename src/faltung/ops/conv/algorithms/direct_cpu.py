@@ -4,32 +4,33 @@
 
 A tile of output channels × vectors along one row of outputs lives in registers. Each stretch of an
 input row is loaded once and multiplied by the weights of all the tile's channels; with a stride of
-s, s vectors are loaded and every s-th lane is picked, and the taps of one window position after
-another share the loads. Input channels and kernel rows are loops that carry the sums, kernel
-columns are unrolled. Taps that fall into zero padding are skipped: whole rows by the bounds of the
+s, s vectors are loaded and every s-th lane is picked, and neighbouring taps pick the other lanes.
+Input channels and kernel rows are loops that carry the sums, kernel columns are unrolled (long rows
+of them in pieces). Taps that fall into zero padding are skipped: whole rows by the bounds of the
 loops, columns by masks. Nothing is padded, copied or packed.
 
-Where tiles do not divide the output channels, the last one overlaps the one before and computes some
-channels a second time: cheaper than code for a tile of another size.
+Where tiles do not divide the output channels, the last one overlaps the one before and computes
+some channels a second time: cheaper than code for a tile of another size.
 
 Used for grouped convolution with 2 to 16 channels a group, first layers (few input channels), last
 layers (few output channels) and channel multipliers, in 1-D to 3-D. Not for many channels, where a
 matrix product is better, and not for channels-last images.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import prod
+from collections.abc import Callable
+from dataclasses import replace
+from math import gcd, prod
 
 import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target
+from ....lang.target import host_target, unavailable
 from ....machine import Machine
+from ....parts.cover import Cover
+from ....parts.lanes import every
+from ....parts.row_tile import UNROLLED_TAPS, Row, RowTile, row_tile
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...activations import activate
@@ -38,16 +39,20 @@ from ..spec import ConvSpec
 
 # bytes of a number in a register
 _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
-_MOST_TAPS = 64  # unrolled along a row; more would take longer to compile than it is worth
-_MOST_VECTORS = 8
-# sums in registers, which leave some for stretches and weights: of 32 registers and of 16, without
-# and with lanes to pick
-_SUMS = {True: (24, 16), False: (12, 8)}
-_ENOUGH_SUMS = 8  # two additions begin in each cycle, and one takes four
-_TILE_CODE, _ROW_CODE = 400, 1600  # multiply-adds to write down for a tile, for a row of tiles
+_MOST_STRIDE = 16  # along a row: vectors to pick lanes from
+_TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
+_BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
 _CALL_SECONDS = 4e-6
+# how much faster PyTorch was seen to be than its estimate, where layers suit it; an honest estimate
+# of ours must be higher by as much not to be preferred where it is the slower
+_UNDERESTIMATED = 2.0
+# with at most so many channels a group it was never that fast: in 2-D, in 1-D and 3-D, and with
+# groups of pointwise filters
+_FEW, _FEW_IN_OTHER_DIMENSIONS, _FEW_POINTWISE = 16, 128, 48
+_PARTS = (Cover.__init__, every, RowTile.cycles, taps_inside)
+_SOURCES = [__file__, *(part.__code__.co_filename for part in _PARTS)]
 
 
 class DirectCpu(Algorithm):
@@ -64,141 +69,99 @@ class DirectCpu(Algorithm):
             reasons.append(f"needs a contiguous image, has {spec.layout}")
         if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
             reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if spec.kernel_size[-1] > _MOST_TAPS:
-            reasons.append(f"unrolls up to {_MOST_TAPS} taps of a row, has {spec.kernel_size[-1]}")
-        if not host_target().has_fma:
-            reasons.append("needs a processor with fused multiply-add")
+        if spec.stride[-1] > _MOST_STRIDE:
+            reasons.append(f"needs strides up to {_MOST_STRIDE} along a row, has {spec.stride[-1]}")
+        if (missing := unavailable()) is not None:
+            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that the tiles take, or the bytes at memory speed if that is slower."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        computing = _tiling(spec).cycles(spec) * per_cycle / machine.peak
-        return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
+        computing = _tiling(spec)[1] * per_cycle / machine.peak
+        modesty = _UNDERESTIMATED if _is_easy_for_others(spec) else 1.0
+        return _CALL_SECONDS + modesty * max(computing, spec.bytes / machine.bandwidth)
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         routine = compiled(
             f"{self.name} {replace(spec, activation=None)}", 3 + spec.bias,
-            lambda: _Recording(spec).r, sources=[__file__, taps_inside.__code__.co_filename],
+            lambda: _Recording(spec).r, sources=_SOURCES,
         )  # fmt: skip
         shape, dtype, activation = spec.y_shape, getattr(torch, spec.dtype), spec.activation
+        weights = getattr(torch, _weights(spec))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y = torch.empty(shape, dtype=dtype)
-            w = w.contiguous()
-            given = [y, x, w] if bias is None else [y, x, w, bias.contiguous()]
+            given = [y, x, w.to(weights).contiguous()]
+            if bias is not None:
+                given.append(bias.to(weights).contiguous())
             routine(torch.get_num_threads(), *[t.data_ptr() for t in given])
             return activate(activation, y)
 
         return run
 
 
-@dataclass(frozen=True)
-class _Tiling:
-    """A tile: `channels` outputs × `vectors` vectors of `lanes` numbers along a row."""
-
-    lanes: int
-    channels: int
-    vectors: int
-
-    def cycles(self, spec: ConvSpec) -> float:
-        """Estimated cycles of one core for all of a spec."""
-        outputs = spec.out_channels // spec.groups
-        needed = -(-spec.output_size[-1] // self.lanes)
-        whole, rest = divmod(needed, self.vectors)
-        rows = prod(axis.executed for axis in _three(spec)[:2]) * spec.in_channels // spec.groups
-        tiles = spec.batch * spec.groups * -(-outputs // self.channels)
-        one_row = whole * self._row_cycles(spec, self.vectors)
-        one_row += self._row_cycles(spec, rest) if rest else 0
-        stores = prod(spec.output_size[:-1]) * needed * (self.channels + 10)
-        return tiles * (rows * one_row + stores)
-
-    def _row_cycles(self, spec: ConvSpec, vectors: int) -> float:
-        """Of one kernel row of one input channel: what its busiest part of the core takes."""
-        stride = spec.stride[-1]
-        # a stretch lies across two cache lines, mostly, which loads twice; a pick takes the place
-        # of a multiply-add
-        picks = _picks(stride) * vectors
-        arithmetic = (self.channels * vectors + picks) / 2
-        loading = (self.channels + 2 * vectors) / 2
-        return spec.kernel_size[-1] * max(arithmetic, loading, _ENOUGH_SUMS / 2) + 3
+def _tiling(spec: ConvSpec) -> tuple[RowTile, float]:
+    """How rows of outputs are cut, and the cycles of one core that all of them take."""
+    row = Row(
+        columns=spec.output_size[-1], channels=spec.out_channels // spec.groups,
+        taps=spec.kernel_size[-1], stride=spec.stride[-1], item_size=_DTYPES[spec.dtype],
+        widened=spec.item_size == 2,
+    )  # fmt: skip
+    rows = prod(spec.output_size[:-1])
+    turns = prod(axis.executed for axis in spec.axes[:-1]) * spec.in_channels / spec.groups / rows
+    tile = row_tile(row, turns)
+    return tile, spec.batch * spec.groups * rows * tile.cycles(turns)
 
 
-def _picks(stride: int) -> float:
-    """Picks for each vector that takes every s-th lane, if the other phases are wanted too."""
-    if stride % 2:
-        return stride - 1
-    return 1 + _picks(stride // 2)
+def _is_easy_for_others(spec: ConvSpec) -> bool:
+    """Whether this is where PyTorch was seen to be at its best: a large enough matrix product."""
+    inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
+    few = min(inputs, outputs)
+    if spec.dtype == "bfloat16" and (spec.groups == 1 or inputs >= _FEW):
+        return True  # some processors multiply matrices of bfloat16 in hardware
+    if spec.dtype == "float16":
+        return False
+    if spec.taps == 1:
+        return spec.groups == 1 or few > _FEW_POINTWISE
+    if spec.dtype == "float64":
+        return False
+    if spec.dims == 2:
+        return few > _FEW or spec.stride[-1] >= 8
+    return few > _FEW_IN_OTHER_DIMENSIONS or (
+        spec.stride[-1] > 4 and outputs > _FEW_IN_OTHER_DIMENSIONS
+    )
 
 
-@lru_cache(maxsize=1024)
-def _tiling(spec: ConvSpec) -> _Tiling:
-    """The tile that takes the fewest cycles."""
-    lanes = host_target().lanes(_DTYPES[spec.dtype])
-    while lanes > 4 and spec.output_size[-1] <= lanes // 2:
-        lanes //= 2
-    stride = spec.stride[-1]
-    most = _SUMS[host_target().vector_bits == 512][stride > 1]
-    most = min(most, max(_ENOUGH_SUMS, _TILE_CODE // spec.kernel_size[-1]))
-    needed = min(-(-spec.output_size[-1] // lanes), _MOST_VECTORS)
-    choices = [
-        _Tiling(lanes, channels, vectors)
-        for vectors in range(1, needed + 1)
-        if vectors == 1 or stride == 1 or stride * vectors <= most // 2
-        for channels in range(1, min(most // vectors, spec.out_channels // spec.groups) + 1)
-    ]
-    return min(choices, key=lambda tiling: tiling.cycles(spec))
-
-
-def _three(spec: ConvSpec) -> tuple[Axis, Axis, Axis]:
-    """The spatial axes, of which the missing ones have size 1 and lead."""
-    depth, high, wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
-    return depth, high, wide
-
-
-class _Cover:
-    """`count` things in tiles of one size, shared out in blocks; the last tile may overlap."""
-
-    def __init__(self, count: int, size: int, wanted: int) -> None:
-        self.count, self.size, self.full = count, size, count // size
-        self.share = -(-self.full // min(self.full, wanted))
-        self.blocks = -(-self.full // self.share)
-
-    @contextmanager
-    def loop(self, r: Routine, block: Value) -> Iterator[Value]:
-        """The tiles of a block, each by its first thing."""
-        if self.count == self.size:
-            yield r.const(0)
-            return
-        first = block * self.share
-        last = r.minimum(first + self.share, self.full)
-        if self.count % self.size:  # one tile more, in the block of the tile that it overlaps
-            is_end = r.apply("eq", last, self.full)
-            last = last + r.select(is_end, r.const(1), r.const(0))
-        with r.loop(first, last) as loop:
-            yield r.minimum(loop.index * self.size, self.count - self.size)
+def _weights(spec: ConvSpec) -> str:
+    """The dtype that weights and bias are handed over in: 16 bits are widened once, not per use."""
+    return "float64" if spec.dtype == "float64" else "float32"
 
 
 class _Recording:
     """The routine for one spec; in fewer than three dimensions the leading axes have size 1."""
 
     def __init__(self, spec: ConvSpec) -> None:
-        self.spec, (self.depth, self.high, self.wide) = spec, _three(spec)
-        tiling = _tiling(spec)
-        self.lanes, self.channels, self.vectors = tiling.lanes, tiling.channels, tiling.vectors
+        axes = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
+        self.spec, (self.depth, self.high, self.wide) = spec, axes
+        tile = self.tile = _tiling(spec)[0]
+        self.lanes, self.channels, self.vectors = tile.lanes, tile.channels, tile.vectors
+        # after so many taps a window has moved on by a multiple of the stride
+        period = spec.stride[-1] // gcd(spec.stride[-1], spec.dilation[-1])
+        self.piece = -(-UNROLLED_TAPS // 2 // period) * period
         self.kind = "f64" if spec.dtype == "float64" else "f32"
         self.inputs = spec.in_channels // spec.groups
         self.outputs = spec.out_channels // spec.groups
         planes = spec.batch * spec.groups * self.depth.output_size
-        self.rows = _Cover(self.high.output_size, 1, -(-_ITEMS // max(planes, 1)))
+        self.rows = Cover(self.high.output_size, 1, -(-_ITEMS // max(planes, 1)))
         items = planes * self.rows.blocks
-        self.tiles = _Cover(self.outputs, self.channels, -(-_ITEMS // max(items, 1)))
+        self.tiles = Cover(self.outputs, self.channels, -(-_ITEMS // max(items, 1)))
         r = self.r = Routine("direct", items * self.tiles.blocks)
-        numbers = [prod(spec.y_shape), prod(spec.x_shape), prod(spec.w_shape)]
-        self.y = r.writes("y", spec.dtype, numbers[0])
-        self.x, self.w = (r.reads(n, spec.dtype, k) for n, k in zip("xw", numbers[1:], strict=True))
-        self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
+        self.y = r.writes("y", spec.dtype, prod(spec.y_shape))
+        self.x = r.reads("x", spec.dtype, prod(spec.x_shape))
+        self.w = r.reads("w", _weights(spec), prod(spec.w_shape))
+        self.b = r.reads("b", _weights(spec), spec.out_channels) if spec.bias else None
         with r.work() as item:
             self.item(item)
 
@@ -225,7 +188,7 @@ class _Recording:
         before = [begin for begin in begins if not inside or begin < inside[0]]
         after = [begin for begin in begins if inside and begin > inside[-1]]
         borders = len(before) + len(after)
-        known = borders * self.channels * self.vectors * self.wide.kernel_size <= _ROW_CODE
+        known = borders * self.tile.code(self.wide.kernel_size) <= _BORDER_CODE
         for some in (before, inside, after):
             if some is not inside and known:
                 for begin in some:
@@ -249,11 +212,14 @@ class _Recording:
 class _Tile:
     """The outputs of some channels at one row and some vectors of columns, all inside."""
 
+    may_shift = True  # whether the taps may be a loop
+
     def __init__(
         self, recording: _Recording, row: Value, output: Value, column: Value, vectors: int
     ) -> None:
         self.of, self.r = recording, recording.r
         self.row, self.output, self.column, self.vectors = row, output, column, vectors
+        self.shift = self.r.const(0)  # of the piece of the kernel row that is being recorded
 
     def record(self) -> None:
         """Sum up and store."""
@@ -319,10 +285,26 @@ class _Tile:
         return list(loop.results)
 
     def over_columns(self, sums: list[Value], base: Value, weights: Value) -> list[Value]:
-        """One input row's part in the sums: every column tap."""
+        """One input row's part in the sums: every column tap, a long row of them in pieces."""
+        of, taps = self.of, self.of.wide.kernel_size
+        if taps <= UNROLLED_TAPS or not self.may_shift:
+            return self.over_taps(sums, base, weights, range(taps))
+        whole, rest = divmod(taps, of.piece)
+
+        def piece(turn: Value, sums: list[Value], count: int = of.piece) -> list[Value]:
+            self.shift = turn * (of.piece * of.wide.dilation)
+            return self.over_taps(sums, base, weights + turn * of.piece, range(count))
+
+        sums = self.loop((self.r.const(0), self.r.const(whole)), sums, piece)
+        return piece(self.r.const(whole), sums, rest)
+
+    def over_taps(self, sums: list[Value], base: Value, weights: Value, taps: range) -> list[Value]:
+        """The part of some column taps."""
         of, r = self.of, self.r
         sums = list(sums)
-        for tap in range(of.wide.kernel_size):
+        for tap in taps:
+            if tap and tap % _TAPS_TOGETHER == 0 and of.wide.stride == 1:
+                r.cut()
             stretches = [self.stretch(base, tap, v) for v in range(self.vectors)]
             for o in range(of.channels):
                 at = weights + (o * of.inputs * of.spec.taps + tap)
@@ -341,12 +323,13 @@ class _Tile:
         if all(part is None for part in parts):
             return None
         zero = self.r.const(0, self.of.kind, lanes)
-        return _picked(self.r, [zero if part is None else part for part in parts], phase)
+        return every(self.r, [zero if part is None else part for part in parts], phase)
 
     def part(self, base: Value, offset: int) -> Value | None:
         """One vector of an input row from `offset` past the tile's first column on."""
         of = self.of
-        return self.r.load(of.x, base + self.column * of.wide.stride + offset, of.lanes)
+        first = self.column * of.wide.stride + offset + self.shift
+        return self.r.load(of.x, base + first, of.lanes)
 
     def store(self, sums: list[Value]) -> None:
         """Write the outputs that exist."""
@@ -366,6 +349,8 @@ class _Tile:
 class _BorderTile(_Tile):
     """A tile at a known column, parts of which are padding or do not exist."""
 
+    may_shift = False
+
     def part(self, base: Value, offset: int) -> Value | None:
         of = self.of
         first = self.column.op.attr * of.wide.stride + offset
@@ -384,35 +369,12 @@ class _MaskedTile(_Tile):
 
     def part(self, base: Value, offset: int) -> Value | None:
         of, r = self.of, self.r
-        first = self.column * of.wide.stride + offset
+        first = self.column * of.wide.stride + offset + self.shift
         real = r.below(of.wide.input_size - first, of.lanes) & ~r.below(0 - first, of.lanes)
         return r.load(of.x, base + first, of.lanes, real)
 
     def existing(self, offset: int) -> Value | None:
         return self.r.below(self.of.wide.output_size - offset - self.column, self.of.lanes)
-
-
-def _picked(r: Routine, parts: list[Value], phase: int) -> Value:
-    """Every s-th lane, from `phase` on, of s vectors laid end to end."""
-    stride, lanes = len(parts), parts[0].type.lanes
-    if stride % 2 == 0:  # first every second lane, which another phase may need as well
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        halves = [r.pick(a, b, range(phase % 2, 2 * lanes, 2)) for a, b in pairs]
-        return _picked(r, halves, phase // 2)
-    found = parts[0]
-    for n in range(1, stride):
-        wanted = [stride * lane + phase - n * lanes for lane in range(lanes)]
-        # from the part if it is in there; else it was found, or is still where it lies in the first
-        kept = range(lanes) if n > 1 else [place + lanes for place in wanted]
-        found = r.pick(
-            found,
-            parts[n],
-            [
-                lanes + place if 0 <= place < lanes else (keep if place < 0 else 0)
-                for place, keep in zip(wanted, kept, strict=True)
-            ],
-        )
-    return found
 
 
 ALGORITHM = DirectCpu()
