@@ -63,9 +63,14 @@ def test_no_round_begins_after_the_limit_but_a_few_always_run(world: World) -> N
     assert len(timings(world, effort, a=1000.0)["a"].rounds) == 3
 
 
+def test_a_call_too_short_to_see_is_repeated_so_often_and_not_more(world: World) -> None:
+    effort = Effort(rounds=1, turn=1.0, warm_up=0.0, pause=1.0)
+    assert timings(world, effort, a=0.0) == {"a": Timing((0.0,))}
+    assert world.happened.count("a") == 4 + 1 + 10_000
+
+
 def test_nobody_takes_no_time(world: World) -> None:
     assert interleaved({}, BRIEF, world.clock, world.sleep) == {}
-    assert timings(world, a=0.0) == {"a": Timing((0.0,) * 4)}
 
 
 def test_median_and_spread() -> None:

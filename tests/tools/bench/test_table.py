@@ -1,5 +1,7 @@
 """What people read."""
 
+import io
+from collections.abc import Iterable
 from dataclasses import replace
 
 from rich.console import Console, RenderableType
@@ -11,11 +13,12 @@ from faltung.tools.bench.table import makings_table, remarks, tables
 from tools.bench.pretend import CASE, RATES, contestant, ours, outcome, usual
 
 
-def text(things: object, width: int = 100) -> str:
-    console = Console(width=width, record=True, quiet=True)
-    for thing in things:  # type: ignore[attr-defined]
+def text(things: Iterable[RenderableType], width: int = 100) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, highlight=False)
+    for thing in things:
         console.print(thing)
-    return console.export_text()
+    return stream.getvalue()
 
 
 def row(printed: str, name: str) -> list[str]:

@@ -54,13 +54,14 @@ def test_the_budget_passes_what_is_right_and_nothing_else(problem: str) -> None:
     spec = ConvSpec.parse(problem)
     operands = Operands.of(spec)
     budget = budget_of(spec, operands)
-    y = budget.y64.to(operands.a.dtype)
+    y = budget.y64.to(operands.a.dtype, copy=True)
     assert y.shape == spec.result_shape
     assert error_in_budgets(y, budget) <= 1
     assert error_in_budgets(budget.direct, budget) <= 1
     for wrong in (torch.zeros_like(y), y.flip(-1), y * (1 + 1e-4), y + torch.nan):
         assert error_in_budgets(wrong, budget) > 1
-    assert error_in_budgets(y.index_fill(-1, torch.tensor([0]), 0.0), budget) > 1
+    y[..., 0] = 0
+    assert error_in_budgets(y, budget) > 1
 
 
 def test_operands_are_the_same_in_every_run() -> None:

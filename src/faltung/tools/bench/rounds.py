@@ -65,11 +65,11 @@ def interleaved(
 ) -> dict[str, Timing]:
     """The timing of each run, all of them taking turns."""
     names = list(runs)
-    repeats = {}
+    calls = {}
     for name in names:
         sleep(effort.pause)
-        call = _one_call(runs[name], clock)
-        repeats[name] = min(max(math.ceil(effort.turn / call), 1), _MOST_REPEATS) if call else 1
+        calls[name] = _one_call(runs[name], clock)
+    repeats = {name: _repeats(call, effort.turn) for name, call in calls.items()}
     taken: dict[str, list[float]] = {name: [] for name in names}
     begin = clock()
     for number in range(effort.rounds):
@@ -78,11 +78,14 @@ def interleaved(
         first = number % len(names) if names else 0
         for name in names[first:] + names[:first]:
             sleep(effort.pause)
-            last = taken[name][-1] if taken[name] else effort.turn / repeats[name]
-            if last < _LONG:
+            if calls[name] < _LONG:
                 _warm_up(runs[name], effort.warm_up, clock)
             taken[name].append(_turn(runs[name], repeats[name], clock))
     return {name: Timing(tuple(seconds)) for name, seconds in taken.items()}
+
+
+def _repeats(call: float, turn: float) -> int:
+    return min(max(math.ceil(turn / call), 1), _MOST_REPEATS) if call else _MOST_REPEATS
 
 
 def _one_call(run: Callable[[], object], clock: Clock) -> float:
