@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_the_commit_is_known_only_in_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"rev-parse": "abc1234\n", "status": ""}
+    answers = {"ls-files": "", "rev-parse": "abc1234\n", "status": ""}
 
     def git(command: list[str], **rest: Any) -> Any:
         return subprocess.CompletedProcess(command, 0, stdout=answers[command[3]])
@@ -115,6 +115,12 @@ def test_the_commit_is_known_only_in_a_repository(monkeypatch: pytest.MonkeyPatc
     assert record.commit() == "abc1234"
     answers["status"] = " M src/faltung/planning.py\n"
     assert record.commit() == "abc1234+"
+
+    def not_ours(command: list[str], **rest: Any) -> Any:
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(record.subprocess, "run", not_ours)
+    assert record.commit() is None
 
     def no_git(command: list[str], **rest: Any) -> Any:
         raise FileNotFoundError("git")

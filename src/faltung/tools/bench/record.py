@@ -145,7 +145,7 @@ def complaints(found: Any, shape: Any = None, where: str = "") -> list[str]:
     """What a file's contents have that they should not, or lack; empty if nothing.
 
     >>> complaints({"schema": 1})[0]
-    'commit is missing'
+    'cases is missing'
     """
     shape = _SHAPE if shape is None else shape
     if isinstance(shape, tuple):
@@ -173,15 +173,20 @@ def complaints(found: Any, shape: Any = None, where: str = "") -> list[str]:
 
 def commit() -> str | None:
     """The commit that runs, with + if files differ from it; None outside of a repository."""
-    here = ["git", "-C", str(Path(__file__).parent)]
+    package = Path(__file__).parents[2]
     try:
-        found, changed = (
-            subprocess.run([*here, *words], capture_output=True, text=True, check=True).stdout
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "-uno", "."))
-        )
+        # installed below someone else's repository, the package is not a part of it
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        found = _git(package, "rev-parse", "--short", "HEAD")
+        changed = _git(package, "status", "--porcelain", ".")
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.strip() + ("+" if changed.strip() else "")
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _case(outcome: Outcome, rates: Rates) -> dict[str, Any]:
