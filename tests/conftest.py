@@ -1,12 +1,18 @@
 """What every test shares: one thread, fixed seeds, and uninitialised memory that shows itself."""
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from suites.tally import summary
+
+# compiled routines and measured figures of the tests' own: plans must not depend on what the user
+# once measured; shared by all workers, kept from run to run
+os.environ.setdefault("FALTUNG_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "faltung"))
 
 
 @pytest.fixture(autouse=True, scope="session")

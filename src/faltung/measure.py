@@ -14,7 +14,7 @@ they to wait for each other, one that the system interrupts would stop them all,
 would seem to have a tenth of its speed.
 
 Nobody measures by accident: `faltung doctor` and `faltung bench` do. It takes a few tenths of a
-second. See docs/design/003-measuring.md.
+second. See docs/design/005-measuring.md.
 """
 
 import math
