@@ -147,3 +147,18 @@ def test_memory_must_be_what_the_routine_was_recorded_for() -> None:
     for wrong in (np.zeros(5, np.float32), np.zeros(4), np.zeros((2, 2), np.float32)):
         with pytest.raises(ValueError, match=r"sizes: x is float32\[4\], got float"):
             interpret(r, {"x": wrong})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_an_item_finds_nothing_of_another_in_scratch(dtype: str) -> None:
+    r = Routine("forgetting", items=2)
+    own, y = r.scratch("own", dtype, 4), r.writes("y", dtype, 2)
+    with r.work() as item:
+        found = r.load(own, 0)
+        r.store(y, item, found)
+        r.store(own, 0, r.const(1, found.type.kind))
+    kind = {"bfloat16": np.dtype("uint16")}.get(dtype) or np.dtype(dtype)
+    memory = {"own": np.zeros(4, kind), "y": np.zeros(2, kind)}
+    interpret(r, memory)
+    found = memory["y"]
+    assert (found == 0x7FC0).all() if dtype == "bfloat16" else np.isnan(found).all()

@@ -76,7 +76,7 @@ def test_one_thread_asks_no_runtime(
 @pytest.mark.parametrize("buffers", [0, 1, 12, 40])
 def test_any_number_of_buffers(machine_code: Callable[..., Compiled], buffers: int) -> None:
     body = ", ".join(["i64", "i64", *["ptr"] * buffers])
-    lines = [f"declare void @body({body})", *launching(5, buffers)]
+    lines = [f"declare void @body({body})", *launching(5, [0] * buffers)]
     llvm.parse_assembly("\n".join(lines)).verify()
 
     r = Routine("buffers", items=3)
@@ -89,3 +89,22 @@ def test_any_number_of_buffers(machine_code: Callable[..., Compiled], buffers: i
         given = [np.zeros(3, np.float32) for _ in ys]
         routine(wanted, *[y.ctypes.data for y in given])
         assert [y.tolist() for y in given] == [[n + 1] * 3 for n in range(buffers)]
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(1, 1), (3, 3), (8, 5)])
+def test_each_thread_has_its_own_scratch(
+    machine_code: Callable[..., Compiled], monkeypatch: pytest.MonkeyPatch,
+    wanted: int, given: int,
+) -> None:  # fmt: skip
+    """Thread t's part is the t-th; each holds the last item that its thread did."""
+    monkeypatch.setattr(threads, "pool", lambda: runtime.pool)
+    runtime = Runtime(given)
+    r = Routine("noting", items=10)
+    number, own = r.reads("number", "float32", 10), r.scratch("own", "float32", 16)
+    with r.work() as item:
+        r.store(own, 3, r.load(number, item))
+    x, y = np.arange(10, dtype=np.float32), np.full(16 * wanted, -1, np.float32)
+    machine_code(r)(wanted, x.ctypes.data, y.ctypes.data)
+    last = [(t + 1) * 10 // given - 1 for t in range(given)] + [-1] * (wanted - given)
+    assert y[3::16].tolist() == last
+    assert (np.delete(y.reshape(wanted, 16), 3, axis=1) == -1).all()

@@ -20,6 +20,8 @@ _KINDS = {INDEX: np.int64, F32: np.float32, F64: np.float64, BOOL: np.bool_}
 _MEMORY = {
     "float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": np.uint16,
 }  # fmt: skip
+# what an item finds in a scratch buffer: NaN
+_NOTHING = dict.fromkeys(("float32", "float64", "float16"), np.nan) | {"bfloat16": 0x7FC0}
 
 
 def interpret(routine: Routine, memory: Memory, first: int = 0, last: int | None = None) -> None:
@@ -48,6 +50,9 @@ class _Run:
     def items(self, first: int, last: int) -> None:
         (work,) = self.routine.body
         for item in range(first, last):
+            for buffer in self.routine.buffers:
+                if buffer.scratch:
+                    self.memory[buffer.name][:] = _NOTHING[buffer.dtype]
             self.values[work.body[0]] = np.array([item])
             self.run(work.body[1:])
 

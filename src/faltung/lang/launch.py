@@ -5,14 +5,19 @@
 
 `launch` runs `body` itself for one thread and otherwise hands `task` to the OpenMP runtime whose
 entry points it is given; so the object refers to nothing outside itself. Thread t of n, however
-many the runtime gives, does the items from ⌊t · items / n⌋ to ⌊(t + 1) · items / n⌋.
+many the runtime gives, does the items from ⌊t · items / n⌋ to ⌊(t + 1) · items / n⌋, and its part
+of a scratch buffer begins t parts after the address given.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
-def launching(items: int, buffers: int) -> Iterator[str]:
-    """The lines of `task` and `launch`; what the one hands the other is an array of words."""
+def launching(items: int, thread_bytes: Sequence[int]) -> Iterator[str]:
+    """The lines of `task` and `launch`; what the one hands the other is an array of words.
+
+    `thread_bytes` says for each buffer how far apart the threads' parts are, 0 for a shared one.
+    """
+    buffers = len(thread_bytes)
     given = [f"ptr %b{n}" for n in range(buffers)]
     block = f"[{3 + buffers} x ptr]"
     yield "define internal void @task(ptr %args) nounwind {"
@@ -28,7 +33,10 @@ def launching(items: int, buffers: int) -> Iterator[str]:
     yield f"  %high = mul i64 %next, {items}"
     yield "  %first = sdiv i64 %low, %n"
     yield "  %last = sdiv i64 %high, %n"
-    handed = ", ".join(["i64 %first", "i64 %last", *(f"ptr %a{n + 2}" for n in range(buffers))])
+    for n, apart in enumerate(thread_bytes):
+        yield f"  %o{n} = mul i64 %t, {apart}"
+        yield f"  %m{n} = getelementptr inbounds i8, ptr %a{n + 2}, i64 %o{n}"
+    handed = ", ".join(["i64 %first", "i64 %last", *(f"ptr %m{n}" for n in range(buffers))])
     yield f"  call void @body({handed})"
     yield "  ret void"
     yield "}"

@@ -62,12 +62,16 @@ class Type:
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array a routine is given: `count` numbers of a storage dtype, read or written."""
+    """An array a routine is given: `count` numbers of a storage dtype, read or written.
+
+    Of a scratch buffer each thread has one of its own, and no item finds what another left there.
+    """
 
     name: str
     dtype: str
     count: int
     written: bool
+    scratch: bool = False
 
     @property
     def kind(self) -> str:
@@ -78,6 +82,11 @@ class Buffer:
     def item_size(self) -> int:
         """Bytes of one number."""
         return STORAGE[self.dtype][1]
+
+    @property
+    def thread_bytes(self) -> int:
+        """Bytes between one thread's numbers and the next thread's; 0 where all share them."""
+        return self.count * self.item_size if self.scratch else 0
 
 
 @dataclass(eq=False)

@@ -124,6 +124,13 @@ class Routine:
         """An array of `count` numbers that the routine writes, and may read back."""
         return self._buffer(Buffer(name, dtype, count, written=True))
 
+    def scratch(self, name: str, dtype: str, count: int) -> Buffer:
+        """An array of `count` numbers for each thread, in which an item finds nothing of others.
+
+        The caller gives the address of `threads · count` numbers.
+        """
+        return self._buffer(Buffer(name, dtype, count, written=True, scratch=True))
+
     def load(self, buffer: Buffer, at: Operand, lanes: int = 1, mask: Value | None = None) -> Value:
         """`lanes` consecutive numbers from element `at` on; masked lanes are not read and are 0."""
         kind = Type(buffer.kind, lanes)

@@ -21,7 +21,7 @@ def text(routine: Routine) -> str:
     """The routine, line by line."""
     head = [f"routine {routine.name}, {routine.items} items"]
     for buffer in routine.buffers:
-        verb = "writes" if buffer.written else "reads"
+        verb = "scratch" if buffer.scratch else "writes" if buffer.written else "reads"
         head.append(f"  {verb} {buffer.name} {buffer.dtype}[{buffer.count}]")
     names = _Names()
     return "\n".join([*head, *_lines(routine.body, names, "")]) + "\n"
