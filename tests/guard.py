@@ -9,6 +9,8 @@ flush against a page that may not be touched, once at their ends and once at the
 import ctypes
 import mmap
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 
 import torch
@@ -47,33 +49,56 @@ def filled(shape: tuple[int, ...], dtype: torch.dtype, *, at_end: bool) -> Tenso
     return tensor.copy_(torch.randint(-2, 3, shape))
 
 
+def guarding(made: Callable[..., Tensor], *, at_end: bool) -> Callable[..., Tensor]:
+    """A `torch.empty` of guarded tensors; what threads have for themselves is flat."""
+
+    def empty(shape: Sequence[int] | int, *, dtype: torch.dtype, **_: object) -> Tensor:
+        flat = isinstance(shape, int)
+        size = (shape,) if flat else tuple(shape)
+        return (guarded if flat else made)(size, dtype, at_end=at_end)
+
+    return empty
+
+
+def like(empty: Callable[..., Tensor], model: Tensor, **_: object) -> Tensor:
+    """A `torch.empty_like` by way of `empty`."""
+    return empty(model.shape, dtype=model.dtype)
+
+
 def main() -> None:
-    from faltung.by_hand import forward
+    from faltung.by_hand import forward, grad_input
     from faltung.ops.conv.spec import ConvSpec
     from faltung.planning import algorithms
 
     name, *texts = sys.argv[1:]
     (algorithm,) = (a for a in algorithms("conv", "cpu") if a.name == name)
-    empty = torch.empty
+    empty, empty_like = torch.empty, torch.empty_like
     for text in texts:
         spec = ConvSpec.parse(text)
         assert not algorithm.unsupported(spec), (text, algorithm.unsupported(spec))
-        dtype, run = getattr(torch, spec.dtype), algorithm.build(spec)
+        dtype = getattr(torch, spec.dtype)
         for at_end in (True, False):
             print(text, "at the end" if at_end else "at the beginning", flush=True)
             given = [filled(shape, dtype, at_end=at_end) for shape in spec.operand_shapes]
             if spec.layout == "channels_last":
                 given[0] = channels_last(given[0].shape, dtype, at_end=at_end).copy_(given[0])
             if spec.bias:
-                given.append(filled((spec.out_channels,), dtype, at_end=at_end))
+                given.append(filled(spec.result_shape[1:2], dtype, at_end=at_end))
             made = channels_last if spec.layout == "channels_last" else guarded
-            torch.empty = lambda shape, **_: made(tuple(shape), dtype, at_end=at_end)  # noqa: B023
+            new = guarding(made, at_end=at_end)
+            torch.empty_like = partial(like, new)  # what allocators are made of
             try:
+                run = algorithm.build(spec)
+                torch.empty = new
                 y = run(*given)
             finally:
-                torch.empty = empty
+                torch.empty, torch.empty_like = empty, empty_like
+            if spec.activation:
+                assert torch.equal(y, run(*given)), text
+                continue
             wide = [t.double() for t in given]
-            expected = forward(wide[0], wide[1], spec)
+            by_definition = {"forward": forward, "grad_input": grad_input}[spec.task]
+            expected = by_definition(wide[0], wide[1], spec)
             if spec.bias:
                 expected = expected + wide[2].view(-1, *(1,) * spec.dims)
             assert torch.equal(y.double(), expected), text

@@ -62,6 +62,13 @@ SMALL = (
     "forward n1 c4 o4 i9x8 k3x3 p1 g4 bias bfloat16 cpu",
     "forward n1 c4 o4 i9x8 k3x3 p1 g4 bias float16 cpu",
     "forward n1 c2 o3 i6x5 k3x3 p1+0 bias bfloat16 cpu",
+    "forward n1 c4 o4 i9x8 k3x3 p1 g4 bias gelu_tanh float64 cpu",
+    "forward n1 c4 o4 i9x8 k3x3 p1 g4 bias silu bfloat16 cpu",
+    "forward n1 c4 o4 i9x8 k3x3 p1 g4 hardswish float16 cpu",
+    "forward n1 c4 o6 i6x7 k3x3 p1 g2 bias leaky_relu bfloat16 cpu",
+    "forward n1 c5 o5 i6x7 k3x3 p1 g5 sigmoid channels_last float64 cpu",
+    "forward n1 c5 o5 i6x7 k3x3 p1 g5 bias gelu channels_last bfloat16 cpu",
+    "forward n1 c5 o5 i6x7 k3x3 p1 g5 bias relu6 channels_last float16 cpu",
     "forward n1 c2 o3 i6x5 k3x3 s2 p1 complex64 cpu",
     "forward n1 c2 o3 i6x5 k3x3 s2 p0+1 int64 cpu",
 )

@@ -14,15 +14,23 @@ FAMILIES = ("conv", "unfold", "deform", "separable")
 MAY_IMPORT = (
     ("faltung.errors", ()),
     ("faltung.lang", ("faltung.lang",)),
-    ("faltung.machine", ("faltung.errors",)),
+    ("faltung.kept", ()),
+    ("faltung.machine", ("faltung.errors", "faltung.kept")),
     ("faltung.measure", ("faltung.lang", "faltung.machine")),
     ("faltung.settings", ("faltung.errors",)),
-    ("faltung.planning", ("faltung.errors", "faltung.machine", "faltung.settings")),
-    ("faltung.parts", ("faltung.lang", "faltung.parts")),
+    ("faltung.trials", ("faltung.kept", "faltung.machine", "faltung.ops.operands")),
+    (
+        "faltung.planning",
+        ("faltung.errors", "faltung.machine", "faltung.settings", "faltung.trials"),
+    ),
+    # the arithmetic of sizes is for everyone: it knows no tensor
+    ("faltung.parts", ("faltung.lang", "faltung.parts", "faltung.ops.geometry")),
     ("faltung.ops.arguments", ("faltung.errors",)),
     ("faltung.ops.geometry", ("faltung.errors",)),
     ("faltung.ops.spelling", ("faltung.errors", "faltung.ops.arguments", "faltung.ops.geometry")),
     ("faltung.ops.operands", ("faltung.errors",)),
+    ("faltung.ops.calling", ("faltung.lang",)),
+    ("faltung.ops.packed", ("faltung.errors",)),
     ("faltung.ops.activations", ("faltung.errors",)),
     ("faltung.ops.padding", ("faltung.ops.geometry",)),
     (
@@ -38,7 +46,8 @@ MAY_IMPORT = (
         (
             "faltung.planning", "faltung.machine", "faltung.lang", "faltung.parts",
             "faltung.ops.geometry", "faltung.ops.padding", "faltung.ops.operands",
-            "faltung.ops.activations", "faltung.ops.{family}.spec",
+            "faltung.ops.activations", "faltung.ops.calling", "faltung.ops.packed",
+            "faltung.ops.{family}.spec",
         ),
     ),
     (
@@ -90,7 +99,7 @@ MAY_IMPORT = (
 )  # fmt: skip
 
 NO_TORCH = ("spec", "arguments", "spelling", "geometry", "receptive_field", "planning", "settings",
-            "machine", "measure", "errors")  # fmt: skip
+            "machine", "measure", "kept", "errors")  # fmt: skip
 NO_EXTRAS = ("typer", "rich", "matplotlib", "PIL", "jinja2")
 
 

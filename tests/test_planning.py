@@ -72,7 +72,7 @@ def test_the_fastest_that_can(plan_with: Any) -> None:
         "narrow_cpu": ["needs stride 2, has (1, 1)", "needs 8 channels, has 2"]
     }
     assert plan.workspace == 3_000_000
-    assert plan(1, 2) == ("fast_cpu", 1, 2) and plan.calls == 1
+    assert plan(1, 2) == ("fast_cpu", 1, 2)
 
 
 def test_ties_break_by_name(plan_with: Any) -> None:
@@ -136,14 +136,14 @@ def test_nobody_can(plan_with: Any) -> None:
 def test_plans_are_remembered_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "_algorithms", lambda family, device: (SLOW,))
     monkeypatch.setattr(planning, "_plans", {})
-    monkeypatch.setattr(planning, "_forgotten", type(planning._forgotten)())
+    before = planning.usage()
     monkeypatch.setattr(planning, "_MOST_PLANS", 8)
     assert planning.plan(SPEC, "conv", current()) is planning.plan(SPEC, "conv", current())
     for size in range(3, 40):
         spec = ConvSpec.parse(f"forward n1 c1 o1 i{size} k3 float32 cpu")
         planning.plan(spec, "conv", current())(0)
     assert len(planning._plans) <= 8
-    assert planning.usage() == {"slow_torch": 37}  # what was dropped still counts
+    assert planning.usage() - before == {"slow_torch": 37}  # what was dropped still counts
 
 
 def test_debug_prints_each_plan_once(plan_with: Any, capsys: pytest.CaptureFixture[str]) -> None:

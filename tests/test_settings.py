@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from faltung.errors import ArgumentError, ArgumentTypeError
-from faltung.settings import current, planner_chooses, using, with_algorithm
+from faltung.settings import by_estimate, current, planner_chooses, using, with_algorithm
 
 
 def test_a_block_turns_knobs_and_turns_them_back() -> None:
@@ -44,6 +44,13 @@ def test_the_algorithm_of_one_call() -> None:
     assert planner_chooses(named) is current()
 
 
+def test_measuring_stays_on_for_gradients_and_can_be_taken_back() -> None:
+    assert by_estimate(current()) is current() and not current().measure
+    with using(measure=True) as knobs:
+        assert planner_chooses(with_algorithm("native_torch")) is knobs
+    assert by_estimate(knobs) is current()
+
+
 @pytest.mark.parametrize(
     ("knobs", "kind", "message"),
     [
@@ -52,6 +59,7 @@ def test_the_algorithm_of_one_call() -> None:
         ({"memory_limit": 1.5}, ArgumentTypeError, "memory_limit must be a byte count or None"),
         ({"memory_limit": True}, ArgumentTypeError, "memory_limit must be a byte count or None"),
         ({"deterministic": 1}, ArgumentTypeError, "deterministic must be True or False, got 1"),
+        ({"measure": 1}, ArgumentTypeError, "measure must be True or False, got 1"),
         ({"debug": "yes"}, ArgumentTypeError, "debug must be True or False, got 'yes'"),
         ({"algorithm": ["a"]}, ArgumentTypeError, r"algorithm must be the name of one or None"),
     ],

@@ -4,25 +4,22 @@ Facts are read from the system once. Nothing is timed here: `peak` and `bandwidt
 `measure.py` measured on some earlier occasion and kept in a file, or else nominal figures (what the
 hardware could do on paper), good enough to order algorithms whose estimates lie far apart.
 
-The file is `machine.json` in the folder of the object cache: `FALTUNG_CACHE` names it (empty: keep
-nothing); otherwise it is `faltung` in `XDG_CACHE_HOME` or `~/.cache`. A home may be shared by many
-computers, so the file holds the figures of each kind. Trouble with it means nominal figures, and
-never an error.
+The file is `machine.json` in the folder of the object cache (see `kept.py`). A home may be shared
+by many computers, so the file holds the figures of each kind. Trouble with it means nominal
+figures, and never an error.
 """
 
-import json
 import math
 import os
 import platform
 import re
-import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from . import kept
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -55,6 +52,11 @@ class Machine:
     caches: tuple[tuple[str, int], ...]
     memory: int
     measured: tuple[tuple[int, Rates], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What figures are kept under: the hardware, and what routines are limited to on it."""
+        return _kind(self.processor, self.cores, self.vector_bits)
 
     @property
     def nominal(self) -> Rates:
@@ -106,37 +108,25 @@ def keep_rates(threads: int, rates: Rates) -> None:
     Another process may write at the same moment: then one of the two figures is lost, and measured
     again some day. Where nothing can be kept, nothing is.
     """
-    machine = this_machine()
-    kind = _kind(machine.processor, machine.cores, machine.vector_bits)
-    path = rates_file()
+    kind, path = this_machine().kind, rates_file()
     if path is not None:
-        table = _table(path)
-        kept = dict(_read_rates(table.get(kind)))
-        kept[threads] = rates
-        table[kind] = {str(n): vars(rates) for n, rates in sorted(kept.items())}
-        _write(path, json.dumps(table, indent=1))
+        table = kept.read_table(path, _MOST_BYTES)
+        found = dict(_read_rates(table.get(kind)))
+        found[threads] = rates
+        table[kind] = {str(n): vars(rates) for n, rates in sorted(found.items())}
+        kept.write_table(path, table)
     this_machine.cache_clear()
 
 
 def forget_rates() -> None:
     """Remove what is kept, of every kind of computer; `this_machine()` is nominal again."""
-    path = rates_file()
-    if path is not None:
-        with suppress(OSError):
-            path.unlink()
+    kept.remove(rates_file())
     this_machine.cache_clear()
 
 
 def rates_file() -> Path | None:
     """Where measured rates are kept; None where the user wants nothing kept, or has no home."""
-    named = os.environ.get("FALTUNG_CACHE")
-    if named is not None:
-        return Path(named) / "machine.json" if named else None
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return None
-    return base / "faltung" / "machine.json"
+    return kept.path_of("machine.json")
 
 
 # instruction sets that matter here, with the width of their registers
@@ -144,7 +134,6 @@ _VECTOR_BITS = {"sse4_2": 128, "asimd": 128, "fma": 128, "avx": 256, "avx2": 256
 
 
 def _kind(processor: str, cores: int, vector_bits: int) -> str:
-    """What rates are kept under: the hardware, and the level of it that routines are limited to."""
     limit = os.environ.get("FALTUNG_CPU", "")
     return f"{processor}, {cores} cores, {vector_bits} bits{limit and f', as {limit}'}"
 
@@ -152,7 +141,7 @@ def _kind(processor: str, cores: int, vector_bits: int) -> str:
 def _kept_rates(kind: str) -> Iterator[tuple[int, Rates]]:
     path = rates_file()
     if path is not None:
-        yield from _read_rates(_table(path).get(kind))
+        yield from _read_rates(kept.read_table(path, _MOST_BYTES).get(kind))
 
 
 def _read_rates(entry: Any) -> Iterator[tuple[int, Rates]]:
@@ -162,36 +151,6 @@ def _read_rates(entry: Any) -> Iterator[tuple[int, Rates]]:
         sensible = all(isinstance(n, float) and 0 < n < math.inf for n in numbers)
         if sensible and threads.isdecimal():
             yield int(threads), Rates(*numbers)
-
-
-def _table(path: Path) -> dict[str, Any]:
-    """What the file holds; nothing if it is not there, not a plain file, too long or not ours."""
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a pipe
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
-                return {}
-            table = json.loads(file.read())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return table if isinstance(table, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the file under another name and rename it: a reader sees all of it or the old one."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError:
-        return
 
 
 def _cores() -> int:

@@ -2,22 +2,24 @@
 
 An operator family is a folder of algorithm files. Planning asks each file two questions about a
 spec, `unsupported` (reasons, none means it can) and `seconds` (an estimate), takes the fastest
-that can, and keeps all the answers, so that a plan can say why it is what it is.
+that can, and keeps all the answers, so that a plan can say why it is what it is. Under the setting
+`measure` the estimates only say in which order to try, and `trials` runs the candidates.
 """
 
 import importlib
 import itertools
+import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 from .errors import ArgumentError
 from .machine import Machine, this_machine
-from .settings import Settings
+from .settings import Settings, by_estimate
 
 Run = Callable[..., Any]
 
@@ -72,11 +74,12 @@ class Algorithm(ABC):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An algorithm that can do the spec, with its estimates."""
+    """An algorithm that can do the spec, with its estimates, and what it was seen to take."""
 
     algorithm: Algorithm
     seconds: float
     workspace: int
+    measured: float | None = None
 
     @property
     def name(self) -> str:
@@ -84,19 +87,29 @@ class Candidate:
         return self.algorithm.name
 
 
+# calls by algorithm; all its plans count in the same place, and go on when they are forgotten
+_tallies: defaultdict[str, list[int]] = defaultdict(lambda: [0])
+
+
 class Plan:
     """The chosen algorithm for a spec, what else was considered, and why the rest was not.
 
-    `print(plan)` is the explanation. Nothing is built or compiled before the first run.
+    `print(plan)` is the explanation. Nothing is built or compiled before the first run, unless it
+    was measured. `threads` is the number of threads it holds for, 0 for any.
     """
 
     def __init__(
-        self, spec: Any, candidates: tuple[Candidate, ...], rejected: dict[str, list[str]]
+        self,
+        spec: Any,
+        candidates: tuple[Candidate, ...],
+        rejected: dict[str, list[str]],
+        threads: int = 0,
     ) -> None:
         self.spec = spec
         self.candidates = candidates
         self.rejected = rejected
-        self.calls = 0
+        self.threads = threads
+        self.tally = _tallies[self.algorithm]
 
     @property
     def chosen(self) -> Candidate:
@@ -120,16 +133,22 @@ class Plan:
 
     def __call__(self, *operands: Any) -> Any:
         """Do the task and count the call."""
-        self.calls += 1
+        self.tally[0] += 1
         return self.run(*operands)
 
     def __str__(self) -> str:
         names = [c.name for c in self.candidates] + list(self.rejected)
         width = max(len(name) for name in names)
-        lines = [str(self.spec), f"  chosen: {self.algorithm}"]
+        measured = any(c.measured is not None for c in self.candidates)
+        how = f", measured on {_counted_threads(self.threads)}" if measured else ""
+        lines = [str(self.spec), f"  chosen: {self.algorithm}{how}"]
         for c in self.candidates:
-            estimate = f"{c.seconds * 1e6:10.1f} us (estimate)"
-            lines.append(f"  {c.name:<{width}} {estimate}  workspace {readable_bytes(c.workspace)}")
+            seen = f"{'not run':>24}" if measured else ""
+            if c.measured is not None:
+                seen = f"{_microseconds(c.measured)} (measured)"
+            estimate = f"{_microseconds(c.seconds)} (estimate)"
+            space = readable_bytes(c.workspace)
+            lines.append(f"  {c.name:<{width}} {seen}{estimate}  workspace {space}")
         for name, reasons in self.rejected.items():
             lines.append(f"  {name:<{width}} {'-':>10}     {'; '.join(reasons)}")
         return "\n".join(lines)
@@ -139,7 +158,6 @@ class Plan:
 
 
 _plans: dict[tuple[Any, ...], Plan] = {}
-_forgotten: Counter[str] = Counter()
 _MOST_PLANS = 4096  # a model has hundreds; a stream of ever new shapes must not grow without end
 
 
@@ -149,12 +167,20 @@ def plan(spec: Any, family: str, settings: Settings) -> Plan:
     Raises `NoAlgorithmError` if none can do it under these settings and `ArgumentError` if
     `settings.algorithm` names none.
     """
-    key = (spec, family, settings)
+    threads = 0
+    if settings.measure:
+        from . import trials  # noqa: PLC0415  (planning by estimates needs no PyTorch)
+
+        if trials.possible():
+            threads = trials.threads()
+        else:
+            settings = by_estimate(settings)
+    key = (spec, family, settings, threads)
     found = _plans.get(key)
     if found is None:
         if len(_plans) >= _MOST_PLANS:
             _forget()
-        found = _plans[key] = _make(spec, family, settings)
+        found = _plans[key] = _make(spec, family, settings, threads)
         if settings.debug:
             print(found)
     return found
@@ -170,10 +196,7 @@ def usage() -> Counter[str]:
 
     Counts may miss a few calls made at the same instant by several threads.
     """
-    counts = Counter(_forgotten)
-    for made in list(_plans.values()):
-        counts[made.algorithm] += made.calls
-    return +counts
+    return +Counter({name: count for name, (count,) in list(_tallies.items())})
 
 
 def readable_bytes(count: float) -> str:
@@ -190,10 +213,9 @@ def readable_bytes(count: float) -> str:
 
 
 def _forget() -> None:
-    """Drop the older half of the plans, keeping what they counted."""
+    """Drop the older half of the plans."""
     for key in list(itertools.islice(_plans, len(_plans) // 2)):
-        dropped = _plans.pop(key)
-        _forgotten[dropped.algorithm] += dropped.calls
+        _plans.pop(key, None)
 
 
 @cache
@@ -213,7 +235,15 @@ def _algorithms(family: str, device: str) -> tuple[Algorithm, ...]:
     return tuple(found)
 
 
-def _make(spec: Any, family: str, settings: Settings) -> Plan:
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:10.1f} us"
+
+
+def _counted_threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _make(spec: Any, family: str, settings: Settings, threads: int) -> Plan:
     machine = this_machine()
     available = algorithms(family, spec.device)
     wanted = settings.algorithm
@@ -234,7 +264,24 @@ def _make(spec: Any, family: str, settings: Settings) -> Plan:
         refusals = "\n".join(f"  {name}: {'; '.join(why)}" for name, why in rejected.items())
         raise NoAlgorithmError(f"no algorithm of {family} can do\n  {spec}\nbecause\n{refusals}")
     candidates.sort(key=lambda c: (c.seconds, c.name))
-    return Plan(spec, tuple(candidates), rejected)
+    if threads and len(candidates) > 1:
+        candidates = _measured(spec, family, candidates, settings)
+    return Plan(spec, tuple(candidates), rejected, threads)
+
+
+def _measured(
+    spec: Any, family: str, candidates: list[Candidate], settings: Settings
+) -> list[Candidate]:
+    """The candidates with what they were seen to take, fastest first; then those not run."""
+    from . import trials  # noqa: PLC0415  (planning by estimates needs no PyTorch)
+
+    contestants = [
+        trials.Contestant(c.name, c.seconds, partial(c.algorithm.build, spec)) for c in candidates
+    ]
+    figures = trials.figures(spec, family, contestants, settings.memory_limit)
+    seen = [replace(c, measured=figures.get(c.name)) for c in candidates]
+    # sorting keeps the order of the estimates among equals
+    return sorted(seen, key=lambda c: math.inf if c.measured is None else c.measured)
 
 
 def _reasons(algorithm: Algorithm, spec: Any, settings: Settings) -> list[str]:

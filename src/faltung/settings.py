@@ -33,6 +33,11 @@ class Settings:
         True: only algorithms that give the same bits on every run.
     memory_limit
         Most workspace in bytes that an algorithm may take besides its operands and result.
+    measure
+        True: run every algorithm that can do a call, the first time there is such a call, and take
+        the fastest instead of the one that is estimated to be. It takes some 0.3 s per kind of call
+        and is remembered on this computer. How results round then depends on a stopwatch: it may
+        differ between computers, and between a run that measured and one that did not.
     debug
         True: print each plan once, when it is made.
 
@@ -43,6 +48,7 @@ class Settings:
     accuracy: str = "default"
     deterministic: bool = True
     memory_limit: int | None = None
+    measure: bool = False
     debug: bool = False
 
 
@@ -62,12 +68,13 @@ def _interned(
     accuracy: str,
     deterministic: bool,
     memory_limit: int | None,
+    measure: bool,
     debug: bool,
 ) -> Settings:
-    return Settings(algorithm, accuracy, deterministic, memory_limit, debug)
+    return Settings(algorithm, accuracy, deterministic, memory_limit, measure, debug)
 
 
-_DEFAULT = _interned(None, "default", True, None, False)
+_DEFAULT = _interned(*astuple(Settings()))
 _current: ContextVar[Settings] = ContextVar("faltung_settings", default=_DEFAULT)
 current = _current.get
 
@@ -79,6 +86,7 @@ def using(
     accuracy: str | _Kept = _KEEP,
     deterministic: bool | _Kept = _KEEP,
     memory_limit: int | _Kept | None = _KEEP,
+    measure: bool | _Kept = _KEEP,
     debug: bool | _Kept = _KEEP,
 ) -> Iterator[Settings]:
     """Turn the given knobs inside a `with` block; those not named keep their value.
@@ -95,6 +103,7 @@ def using(
         before.accuracy if accuracy is _KEEP else accuracy,
         before.deterministic if deterministic is _KEEP else deterministic,
         before.memory_limit if memory_limit is _KEEP else memory_limit,
+        before.measure if measure is _KEEP else measure,
         before.debug if debug is _KEEP else debug,
     )
     _check(wanted)
@@ -120,6 +129,11 @@ def planner_chooses(knobs: Settings) -> Settings:
     return knobs if knobs.algorithm is None else _interned(None, *astuple(knobs)[1:])
 
 
+def by_estimate(knobs: Settings) -> Settings:
+    """The same settings, with nothing measured."""
+    return _interned(*astuple(replace(knobs, measure=False))) if knobs.measure else knobs
+
+
 def _check(wanted: Settings) -> None:
     if wanted.accuracy not in ACCURACIES:
         known = ", ".join(repr(word) for word in ACCURACIES)
@@ -134,6 +148,7 @@ def _check(wanted: Settings) -> None:
             raise ArgumentTypeError(f"memory_limit must be a byte count or None, got {limit!r}")
         if limit < 0:
             raise ArgumentError(f"memory_limit must be at least 0 bytes, got {limit}")
-    for name, value in (("deterministic", wanted.deterministic), ("debug", wanted.debug)):
+    for name in ("deterministic", "measure", "debug"):
+        value = getattr(wanted, name)
         if not isinstance(value, bool):
             raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")

@@ -34,6 +34,17 @@ def run(routine: Compiled, count: int = 800, wanted: int = 1) -> Any:
     return y
 
 
+def test_alone_asks_no_pool(machine_code: MachineCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    routine, expected = machine_code(scale()), 2 * np.arange(800)
+    x, y = np.arange(800, dtype=np.float32), np.full(800, np.nan, np.float32)
+    monkeypatch.setattr(lang_compile.threads, "pool", lambda: 1 / 0)
+    routine.alone(x.ctypes.data, y.ctypes.data)
+    assert np.array_equal(y, expected)
+    assert np.array_equal(run(routine), expected)
+    with pytest.raises(TypeError):
+        routine.alone(x.ctypes.data)
+
+
 # -- compiled --------------------------------------------------------------------------------------
 
 

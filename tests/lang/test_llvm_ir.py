@@ -32,6 +32,7 @@ def every_operation(lanes: int) -> Routine:
             at, tail = item * lanes, r.below(4 - item, lanes)
             r.store(y, at, arithmetic(r, r.load(x, at, lanes), r.load(x, at, lanes, tail)))
             r.cut()
+            r.prefetch(x, at - 99)
             with r.when(item % 2 < 1), r.loop(0, 4, 3, carried=[r.load(y, at, lanes)]) as loop:
                 loop.carry(loop.carried[0] * 0.5)
             r.store(y, at + 4 * lanes, r.load(x, at, lanes) / 3.0, tail)
@@ -75,7 +76,7 @@ def operations(ops: list[Op]) -> Iterator[Op]:
 def test_the_routine_uses_all_of_the_table() -> None:
     used = {op.name for op in operations(every_operation(4).body)}
     control = {"work", "item", "loop", "index", "carried", "result", "next", "when"}
-    assert used == set(_RULES) | control | {"const", "lane", "load", "store", "cut"}
+    assert used == set(_RULES) | control | {"const", "lane", "load", "store", "cut", "prefetch"}
 
 
 @every_lanes

@@ -23,6 +23,7 @@ ARITY = {"fma": 3, "neg": 1, "abs": 1, "sqrt": 1, "round": 1, "not": 1}
 STEPS = (
     "float", "float", "float", "load", "load", "again", "compare", "bool", "select", "pick", "sum",
     "pow2", "index", "store", "loop", "when", "cut",
+    "prefetch",
 )  # fmt: skip
 
 
@@ -142,6 +143,9 @@ class Program:
 
     def step_cut(self, depth: int) -> None:
         self.r.cut()
+
+    def step_prefetch(self, depth: int) -> None:
+        self.r.prefetch(self.xs[0], self.any(Type(INDEX)) - 1000)  # inside or not
 
     def step_when(self, depth: int) -> None:
         before = list(self.values)

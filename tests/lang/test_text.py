@@ -24,6 +24,7 @@ def test_everything_there_is() -> None:
             numbers, place = rows.carried
             more = r.load(x, rows.index * 4, 4, mask=tail)
             r.cut()
+            r.prefetch(x, rows.index)
             rows.carry(r.fma(more, numbers, r.const(-0.5, "f32", 4)), place + 1)
         with r.when(rows.results[1] < 3):
             both = r.pick(rows.results[0], numbers_twice := rows.results[0] * 2.0, (0, 4, 1, 5))
@@ -48,6 +49,7 @@ work i0 of 3
     v10: index = mul i7, 4
     v11: f32x4 = load x[v10] where v4
     cut
+    prefetch x[i7]
     v12: f32x4 = fma v11, v8, -0.5x4
     v13: index = add v9, 1
     next v12, v13

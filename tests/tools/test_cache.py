@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from faltung import trials
 from faltung.lang.cache import ObjectCache
 from faltung.machine import Rates, keep_rates, this_machine
 from faltung.tools.cli import main
@@ -25,14 +26,15 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def fill(folder: Path) -> int:
-    """Two routines, the rates, and a stranger's file; the bytes of what is ours."""
+    """Two routines, both files of figures, and a stranger's; the bytes of what is ours."""
     store = ObjectCache(folder)
     store.save("a", b"x" * 1000)
     store.save("b", b"y" * 2000)
     keep_rates(1, Rates(1e11, 1e10))
+    (folder / "trials.json").write_text("{}")
     (folder / "notes.txt").write_text("not ours")
     ours = [path for path in folder.iterdir() if path.name != "notes.txt"]
-    assert len(ours) == 3
+    assert len(ours) == 4
     return sum(path.stat().st_size for path in ours)
 
 
@@ -40,18 +42,19 @@ def test_showing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys) == f"{folder}: 0 files, 0 B\n"
     assert not folder.exists()
     total = fill(folder)
-    assert printed(capsys) == f"{folder}: 3 files, {total / 1000:.1f} kB\n"
+    assert printed(capsys) == f"{folder}: 4 files, {total / 1000:.1f} kB\n"
     assert json.loads(printed(capsys, "--json")) == {
-        "folder": str(folder), "files": 3, "bytes": total, "removed": 0,
+        "folder": str(folder), "files": 4, "bytes": total, "removed": 0,
     }  # fmt: skip
 
 
 def test_clearing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(folder)
     assert this_machine().rates(1) is not None
-    assert printed(capsys, "--clear") == f"3 files removed\n{folder}: 0 files, 0 B\n"
+    trials._found["somewhere"] = {}
+    assert printed(capsys, "--clear") == f"4 files removed\n{folder}: 0 files, 0 B\n"
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    assert this_machine().rates(1) is None
+    assert this_machine().rates(1) is None and not trials._found
     assert json.loads(printed(capsys, "--clear", "--json"))["removed"] == 0
 
 

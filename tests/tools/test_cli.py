@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import faltung
+from faltung import trials
 from faltung.ops.conv.spec import ConvSpec
 from faltung.tools import doctor
 from faltung.tools.cli import main
@@ -216,6 +217,19 @@ def test_a_layer_that_cannot_be_read(run, word):
     assert (status, out) == (2, "")
     assert err.startswith("faltung: ")
     assert "k7s2p3" in err or "must be" in err
+
+
+def test_plan_measures_when_asked(good, monkeypatch):
+    seen = []
+
+    def figures(spec, family, contestants, memory_limit=None):
+        seen.append((str(spec), family))
+        return {c.name: 1e-3 * (n + 1) for n, c in enumerate(reversed(contestants))}
+
+    monkeypatch.setattr(trials, "figures", figures)
+    out = good("plan --measure unfold n2 c5 i30x4 k2x3 float32 cpu")
+    assert "1000.0 us (measured)" in out and "2000.0 us (measured)" in out
+    assert seen == [("unfold n2 c5 i30x4 k2x3 float32 cpu", "unfold")]
 
 
 def test_plan_prints_the_plan(good):

@@ -310,6 +310,7 @@ def test_an_algorithm_that_rounds_more_is_held_to_its_own_factor(monkeypatch, ex
     )
     monkeypatch.setattr(planning, "_plans", {})
     monkeypatch.setattr(dispatch, "_ready", {})
+    monkeypatch.setattr(dispatch, "_recent", {})
     row = run_system(system("pointwise"), Numbers(RandomSource()))
     assert row.passed is passes
     failing = set() if passes else {"planned", "loose_torch"}

@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,22 @@ _engines: list[Any] = []  # what keeps the loaded code alive
 
 
 class Compiled:
-    """A routine's machine code: called with a number of threads and the buffers' addresses."""
+    """A routine's machine code: called with a number of threads and the buffers' addresses.
+
+    `alone(*addresses)` does the same on the calling thread, which it starts on a little sooner.
+    """
 
     def __init__(self, address: int, buffers: int) -> None:
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64,
                                 *[ctypes.c_void_p] * buffers)  # fmt: skip
         self._launch = kind(address)
         self._address = address
+        self.alone: Callable[..., None] = partial(self._launch, None, None, None, 1)
 
     def __call__(self, wanted: int, *addresses: int) -> None:
         """Run all items on at most `wanted` threads; ctypes lets go of the interpreter's lock."""
-        pool = threads.pool()
-        if pool is None or wanted <= 1:
-            self._launch(None, None, None, 1, *addresses)
+        if wanted <= 1 or (pool := threads.pool()) is None:
+            self.alone(*addresses)
         else:
             self._launch(pool.parallel, pool.thread, pool.threads, wanted, *addresses)
 

@@ -63,7 +63,7 @@ class _Run:
             args = [self.values[a] for a in op.args if a.name != "loop"]
             if op.name == "next":
                 following = args
-            elif op.name == "cut":
+            elif op.name in ("cut", "prefetch"):
                 continue
             elif op.name == "loop":
                 self.results[op] = self.loop(op, args)

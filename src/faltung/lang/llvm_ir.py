@@ -65,10 +65,14 @@ class _Writer:
             elif op.name == "when":
                 self.when(op)
             elif op.name == "cut":
-                # LLVM merges equal loads within a block, so a block ends here
+                # LLVM merges equal loads within a block, so a block ends here; and it puts blocks
+                # together again, so something that may write all memory, but is nothing, begins it
                 after = self.label("cut")
                 self.lines.append(f"  br label %{after}")
                 self.start(after)
+                self.lines.append('  call void asm sideeffect "", "~{memory}"()')
+            elif op.name == "prefetch":
+                self.prefetch(op)
             elif op.name == "next":
                 following = [self.names[a] for a in op.args]
             elif op.name == "result":
@@ -144,6 +148,13 @@ class _Writer:
     def address(self, buffer: Buffer, at: Op) -> str:
         base, index = self.buffers[buffer.name], self.names[at]
         return self.emit(f"getelementptr inbounds {_STORED[buffer.dtype]}, ptr {base}, i64 {index}")
+
+    def prefetch(self, op: Op) -> None:
+        # without `inbounds`: the element need not be there
+        stored, base, index = _STORED[op.attr.dtype], self.buffers[op.attr.name], op.args[0]
+        address = self.emit(f"getelementptr {stored}, ptr {base}, i64 {self.names[index]}")
+        self.declared.add("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
 
     def load(self, op: Op, kind: Type) -> str:
         buffer: Buffer = op.attr

@@ -25,6 +25,7 @@ not part of any meaning.
 | `sum` | vector | all lanes added, halves first: ((0+2)+(1+3)) |
 | `load` `store` | buffer | consecutive elements from an index on; masked ones read as 0 |
 | `loop` | | the body for index = begin, begin+step, … below end, carrying values on |
+| `prefetch` | buffer | nothing; what lies at an element, if any, is brought into the near cache |
 | `cut` | | nothing; what is loaded before it is loaded again after it, not kept in between |
 | `when` | bool scalar | the body if the condition holds |
 """

@@ -138,6 +138,13 @@ class Routine:
         # a buffer that is written may hold another number at every reading
         return self._record("load", kind, args, buffer, pure=not buffer.written)
 
+    def prefetch(self, buffer: Buffer, at: Operand) -> None:
+        """Have the cache line of element `at` brought near, for a load that comes much later.
+
+        `at` may be anything: nothing happens where the buffer has no such element.
+        """
+        self._record("prefetch", None, [self._index(at)], buffer, pure=False)
+
     def cut(self) -> None:
         """Load again what is needed after this place, though it was loaded before.
 

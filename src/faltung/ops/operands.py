@@ -1,6 +1,7 @@
 """What the tensors of a call must have in common, and how they lie in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeGuard
 
 import torch
@@ -10,6 +11,8 @@ from ..errors import ArgumentError, ArgumentTypeError
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _is_batched = torch._C._functorch.is_legacy_batchedtensor  # of `is_grads_batched=True`
+_modes = torch._C._len_torch_dispatch_stack
+_tracing = torch._C._get_tracing_state
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -55,13 +58,27 @@ def memory_layout(image: torch.Tensor) -> str:
     return "strided"
 
 
+def laid_out(image: torch.Tensor, layout: str) -> torch.Tensor:
+    """The same image in another memory layout, copied if need be; `strided` is any.
+
+    >>> memory_layout(laid_out(torch.ones(2, 3, 1, 1).expand(2, 3, 4, 5), "channels_last"))
+    'channels_last'
+    """
+    if layout == "strided":
+        return image
+    order = _CHANNELS_LAST[image.dim()] if layout == "channels_last" else torch.contiguous_format
+    return image.contiguous(memory_format=order)
+
+
 def plain_memory(*operands: torch.Tensor | None) -> bool:
     """Whether all operands are numbers in memory, as a routine that is given addresses needs.
 
     Tensors of a transform (`vmap`), of a trace (fake ones) and other subclasses are not; nor are
-    those that stand for the conjugate or negative of what is in memory.
+    those that stand for the conjugate or negative of what is in memory. Nothing is while the
+    operators of PyTorch are `watched`.
     """
-    # asked at every call: a plain loop, and the likely answers first
+    if watched():
+        return False
     for operand in operands:
         if operand is None:
             continue
@@ -70,6 +87,72 @@ def plain_memory(*operands: torch.Tensor | None) -> bool:
         if operand.is_conj() or operand.is_neg():
             return False
     return True
+
+
+def watched() -> bool:
+    """Whether a mode or a trace looks at every operator of PyTorch that a call runs.
+
+    `FakeTensorMode`, `make_fx`, `torch.jit.trace` or `FlopCounterMode` would not see a routine, and
+    some of them make tensors that have no memory.
+    """
+    return bool(_modes() or _tracing() is not None)
+
+
+def alike(*operands: torch.Tensor) -> Callable[..., bool]:
+    """A quick check whether other tensors are what these are: `check(*others)`.
+
+    The same class, shape, strides, dtype, device, `requires_grad`, negation and conjugation, and
+    the same autocast, transforms, trace and inference mode around the call; neither the numbers nor
+    the grad mode nor forward-mode differentiation. If this PyTorch cannot tell, it says no.
+
+    >>> check = alike(torch.ones(2, 3))
+    >>> check(torch.zeros(3, 2).mT)
+    False
+    """
+    return _guard(*operands) if _guards_hold() else _no
+
+
+def _no(*operands: torch.Tensor) -> bool:
+    return False
+
+
+def _guard(*operands: torch.Tensor) -> Callable[..., bool]:
+    """What `torch.compile` asks before it reuses a graph: one call for all that is above."""
+    guards: Any = torch._C._dynamo.guards.TensorGuards
+    check: Callable[..., bool] = guards(
+        *operands,
+        dynamic_dims_sizes=[list(t.shape) for t in operands],
+        dynamic_dims_strides=[list(t.stride()) for t in operands],
+    ).check
+    return check
+
+
+@cache
+def _guards_hold() -> bool:
+    """Whether PyTorch's guards, which are no public interface, do what `alike` says."""
+    with torch.inference_mode(mode=False):
+        one = torch.ones(2, 1, 4, device="cpu")
+        unlike = [
+            one[:1], one[..., :3], one.expand(2, 3, 4), one.as_strided((2, 1, 4), (1, 8, 2)),
+            one.double(), one.to("meta"), one.to_sparse(), one._neg_view(), torch.nn.Parameter(one),
+            one.clone().requires_grad_(), None, 1.0,
+        ]  # fmt: skip
+        surrounded: list[bool] = []
+
+        def note(x: torch.Tensor) -> torch.Tensor:
+            surrounded.append(check(one))
+            return x
+
+        try:
+            check = _guard(one)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                note(one)
+            with torch.inference_mode():
+                note(one)
+            torch.func.vmap(note)(one)
+            return check(one.clone()) and not any([*surrounded, *map(check, unlike)])
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            return False
 
 
 def under_autocast(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:

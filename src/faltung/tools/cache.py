@@ -1,12 +1,14 @@
 """`faltung cache`: what is kept on this computer between runs, and how to be rid of it.
 
-Compiled routines, and the measured rates of the machine; both come back when they are needed.
+Compiled routines, the measured rates of the machine, and what `measure=True` has found out; all of
+it comes back when it is needed.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import trials
 from ..lang.cache import ObjectCache
 from ..machine import forget_rates, rates_file
 from ..planning import readable_bytes
@@ -35,6 +37,7 @@ def cleared() -> Kept:
     before = len(_files(store))
     store.clear()
     forget_rates()
+    trials.forget()
     left = kept()
     return Kept(left.folder, left.files, left.bytes, before - left.files)
 
@@ -56,8 +59,8 @@ def facts(found: Kept) -> dict[str, Any]:
 
 
 def _files(store: ObjectCache) -> list[Path]:
-    rates = rates_file()
-    return [*store.files(), *([rates] if rates is not None and rates.is_file() else [])]
+    others = (rates_file(), trials.trials_file())
+    return [*store.files(), *(path for path in others if path is not None and path.is_file())]
 
 
 def _size(path: Path) -> int:

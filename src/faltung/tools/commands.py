@@ -127,10 +127,13 @@ def _plan(
     family: Annotated[str | None, typer.Option(help="conv, deform or unfold.")] = None,
     algorithm: Annotated[str | None, typer.Option(help="Force this algorithm.")] = None,
     accuracy: Annotated[str, typer.Option(help="exact, default or fast.")] = "default",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run what could do it; not only estimate.")
+    ] = False,
 ) -> None:
     """Which algorithm does a problem, what else could, and why the rest cannot."""
     spec, family = read_problem(problem, family)
-    with using(algorithm=algorithm, accuracy=accuracy) as settings:
+    with using(algorithm=algorithm, accuracy=accuracy, measure=measure) as settings:
         show(str(planning.plan(spec, family, settings)))
 
 
@@ -183,7 +186,7 @@ def _cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove what is kept.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Where compiled routines and measured rates are kept, and how many there are."""
+    """Where compiled routines and what was measured are kept, and how many files there are."""
     found = cache.cleared() if clear else cache.kept()
     if as_json:
         show_json(cache.facts(found))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import faltung
 from faltung import functional as FF
+from faltung.ops.operands import laid_out
 
 CASES: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ("conv1d", (2, 4, 9), (6, 2, 3), {"stride": 2, "padding": ((1, 0),), "groups": 2}),
@@ -132,3 +133,37 @@ def test_no_grad_and_inference_mode_go_straight_to_the_routine() -> None:
         assert FF.conv1d(x, w).grad_fn is None
     with torch.inference_mode():
         assert torch.equal(FF.conv1d(x, w), F.conv1d(x, w))
+
+
+LAYOUTS = {
+    "contiguous": Tensor.contiguous,
+    "channels_last": lambda t: t.contiguous(memory_format=torch.channels_last),
+    "expanded": lambda t: t[:1, :1, :1, :1].expand_as(t),
+    "turned": lambda t: t.transpose(-1, -2).contiguous().transpose(-1, -2),
+}
+
+
+@pytest.mark.parametrize("of_gradient", LAYOUTS)
+@pytest.mark.parametrize("of_image", LAYOUTS)
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_images_lie_as_the_spec_says(
+    monkeypatch: pytest.MonkeyPatch, name: str, of_image: str, of_gradient: str
+) -> None:
+    """Whoever made the gradient: a routine is given addresses, and reads what it was built for."""
+    seen, call = [], faltung.Plan.__call__
+
+    def checking(plan: faltung.Plan, *operands: Tensor) -> Any:
+        seen.append(plan.spec.task)
+        for image in operands[: 2 if plan.spec.task == "grad_weight" else 1]:
+            assert laid_out(image, plan.spec.layout) is image
+        return call(plan, *operands)
+
+    monkeypatch.setattr(faltung.Plan, "__call__", checking)
+    ours, theirs = getattr(FF, name), getattr(F, name)
+    x = LAYOUTS[of_image](torch.randint(-3, 4, (2, 4, 6, 7)).float()).requires_grad_()
+    w = torch.randint(-3, 4, (4, 4, 3, 3)).float().requires_grad_()
+    y = theirs(x, w, None, 2, 1)
+    ct = LAYOUTS[of_gradient](torch.randint(-3, 4, y.shape).float())
+    found, expected = (torch.autograd.grad(f(x, w, None, 2, 1), (x, w), ct) for f in (ours, theirs))
+    assert all(map(torch.equal, found, expected))
+    assert len(seen) == 3

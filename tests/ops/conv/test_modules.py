@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize, prune
 
 from faltung import nn as fnn
 from faltung.errors import ArgumentError
@@ -75,6 +76,37 @@ def test_survives_copying_pickling_and_saving(name: str, whole: Whole) -> None:
     loaded = torch.load(buffer, weights_only=False)
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), loaded):
         assert torch.equal(twin(x), expected) and repr(twin) == repr(layer)
+
+
+@pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose2d"])
+def test_weights_that_others_have_replaced_are_seen(name: str, whole: Whole) -> None:
+    """By a parametrisation, by pruning, for one call, and in a subclass."""
+    x = image(name, whole)
+    layer = getattr(fnn, name)(4, 4, 3)
+    made_whole(layer)
+    zeros = torch.zeros_like(layer.weight)
+    replaced = {"weight": zeros, "bias": torch.full((4,), 5.0)}
+    assert (torch.func.functional_call(layer, replaced, (x,)) == 5).all()
+
+    class Nothing(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return 0 * weight
+
+    class Silent(type(layer)):  # type: ignore[misc]
+        @property
+        def weight(self) -> Tensor:
+            return zeros
+
+    silent = copy.deepcopy(layer)
+    silent.__class__ = Silent
+    assert "weight" in silent._parameters
+    assert torch.equal(silent(x), layer.bias.view(-1, 1, 1).expand_as(silent(x)))
+    prune.l1_unstructured(twin := copy.deepcopy(layer), "weight", amount=twin.weight.numel())
+    parametrize.register_parametrization(layer, "weight", Nothing())
+    for changed in (twin, layer):
+        assert torch.equal(changed(x), layer.bias.view(-1, 1, 1).expand_as(changed(x)))
+    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+    assert layer(x).std() > 1
 
 
 def test_takes_what_pytorch_refuses(whole: Whole) -> None:

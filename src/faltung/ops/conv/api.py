@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ArgumentError
 from ...planning import Plan
-from .dispatch import convolve, convolve_transposed, planned
+from .dispatch import convolve, planned
 
 _COMMON = """
     padding
@@ -55,7 +55,7 @@ def conv1d(
     tensor([[1., 6., 7.]])
     """
     return convolve(
-        1, input, weight, bias, stride, padding, dilation, groups,
+        "conv1d", input, weight, bias, stride, padding, 0, dilation, groups,
         padding_mode, activation, algorithm,
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ def conv2d(
     torch.Size([1, 8, 40, 40])
     """
     return convolve(
-        2, input, weight, bias, stride, padding, dilation, groups,
+        "conv2d", input, weight, bias, stride, padding, 0, dilation, groups,
         padding_mode, activation, algorithm,
     )  # fmt: skip
 
@@ -113,7 +113,7 @@ def conv3d(
     torch.Size([2, 4, 5, 4, 7])
     """
     return convolve(
-        3, input, weight, bias, stride, padding, dilation, groups,
+        "conv3d", input, weight, bias, stride, padding, 0, dilation, groups,
         padding_mode, activation, algorithm,
     )  # fmt: skip
 
@@ -143,9 +143,9 @@ def conv_transpose1d(
     >>> conv_transpose1d(torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 3), stride=2)
     tensor([[1., 1., 3., 2., 2.]])
     """
-    return convolve_transposed(
-        1, input, weight, bias, stride, padding, output_padding, groups, dilation,
-        padding_mode, activation, algorithm,
+    return convolve(
+        "conv_transpose1d", input, weight, bias, stride, padding, output_padding, dilation,
+        groups, padding_mode, activation, algorithm,
     )  # fmt: skip
 
 
@@ -173,9 +173,9 @@ def conv_transpose2d(
     >>> conv_transpose2d(torch.ones(8, 16, 16), torch.ones(8, 4, 4, 4), stride=2, padding=1).shape
     torch.Size([4, 32, 32])
     """
-    return convolve_transposed(
-        2, input, weight, bias, stride, padding, output_padding, groups, dilation,
-        padding_mode, activation, algorithm,
+    return convolve(
+        "conv_transpose2d", input, weight, bias, stride, padding, output_padding, dilation,
+        groups, padding_mode, activation, algorithm,
     )  # fmt: skip
 
 
@@ -203,9 +203,9 @@ def conv_transpose3d(
     >>> conv_transpose3d(torch.ones(1, 2, 3, 3, 3), torch.ones(2, 5, 2, 2, 2), stride=2).shape
     torch.Size([1, 5, 6, 6, 6])
     """
-    return convolve_transposed(
-        3, input, weight, bias, stride, padding, output_padding, groups, dilation,
-        padding_mode, activation, algorithm,
+    return convolve(
+        "conv_transpose3d", input, weight, bias, stride, padding, output_padding, dilation,
+        groups, padding_mode, activation, algorithm,
     )  # fmt: skip
 
 
@@ -233,8 +233,9 @@ def causal_conv1d(
     tensor([[0., 1., 3., 6.]])
     """
     return convolve(
-        1, input, weight, bias, stride, "causal", dilation, groups, "zeros", activation, algorithm
-    )
+        "conv1d", input, weight, bias, stride, "causal", 0, dilation, groups,
+        "zeros", activation, algorithm,
+    )  # fmt: skip
 
 
 def plan(
@@ -256,7 +257,8 @@ def plan(
 
     The number of spatial axes is that of the weight. `transposed=True` plans `conv_transpose{n}d`.
     The plan prints itself and has `.algorithm` (its name), `.candidates` (what else could do it,
-    with estimated times), `.rejected` (reasons by name) and `.workspace` (bytes).
+    with estimated times), `.rejected` (reasons by name) and `.workspace` (bytes). Inside
+    `with faltung.using(measure=True)` the candidates are run, and the plan has their times.
 
     Raises what the call would raise.
 
@@ -270,16 +272,15 @@ def plan(
             f"plan: weight must have 3, 4 or 5 dimensions (1-D, 2-D or 3-D), got {weight.dim()}: "
             f"{tuple(weight.shape)}"
         )
-    common = (padding_mode, activation, algorithm)
-    if transposed:
-        arguments = (stride, padding, output_padding, groups, dilation, *common)
-        return planned("conv_transpose", dims, input, weight, bias, arguments)
-    if output_padding != 0:
+    if output_padding != 0 and not transposed:
         raise ArgumentError(
             f"plan: output_padding={output_padding} is for transposed convolution; "
             "pass transposed=True"
         )
-    return planned("conv", dims, input, weight, bias, (stride, padding, dilation, groups, *common))
+    arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
+                 algorithm)  # fmt: skip
+    call = f"conv_transpose{dims}d" if transposed else f"conv{dims}d"
+    return planned(call, input, weight, bias, arguments)
 
 
 for _function in (conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d):

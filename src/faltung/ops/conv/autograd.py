@@ -12,13 +12,14 @@ the three tasks, with the incoming gradient `ct` in the place of an operand:
 other call and derivatives of any order come from this table alone. No arithmetic happens here.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ... import planning, settings
-from ..operands import plain_memory
+from ..operands import laid_out, memory_layout, plain_memory
 from .spec import ConvSpec
 
 _FIRST, _SECOND, _CT = "first", "second", "ct"
@@ -43,7 +44,9 @@ class Conv(torch.autograd.Function):
         knobs: settings.Settings,
     ) -> Tensor:
         """Plan the task and run it."""
-        if knobs.algorithm is None and not plain_memory(first, second, bias):
+        if plain_memory(first, second, bias):
+            spec, first, second = _as_it_lies(spec, first, second)
+        elif knobs.algorithm is None:
             knobs = settings.with_algorithm("native_torch")
         plan = planning.plan(spec, "conv", knobs)
         operands = (first, second) if bias is None else (first, second, bias)
@@ -88,6 +91,22 @@ class Conv(torch.autograd.Function):
             ones = (1,) * spec.dims
             terms.append(bias_t.view(-1, *ones).expand(spec.result_shape))
         return sum(terms[1:], start=terms[0]) if terms else None
+
+
+def _as_it_lies(spec: ConvSpec, first: Tensor, second: Tensor) -> tuple[ConvSpec, Tensor, Tensor]:
+    """The spec with the layout that the images have, or the images with that of the spec.
+
+    A gradient comes as others made it: `y.sum()` expands one number to the whole image, which no
+    routine can read, and a layer behind this one may have changed the order of the axes.
+    """
+    layout = memory_layout(first)
+    if layout == "strided":
+        layout, first = spec.layout, laid_out(first, spec.layout)
+    if layout != spec.layout:
+        spec = replace(spec, layout=layout)
+    if spec.task == "grad_weight" and memory_layout(second) != layout:
+        second = laid_out(second, layout)
+    return spec, first, second
 
 
 def apply(

@@ -1,183 +1,260 @@
 """One call: operands and arguments -> remembered spec and plan -> result.
 
-The common case is a layer called again with the same shapes: a key is made of everything the spec
-is made of, a dictionary has the plan, and the routine runs. Only a miss checks the arguments,
-makes a spec and plans. Differentiation goes through `autograd`, which plans each task by itself.
+The common case is a layer called again with the same kind of input: what is remembered of its
+weight says at once which routine runs. Else a key is made of everything that the spec is made of,
+and a dictionary has the plan. Only a miss there checks the arguments, makes a spec and plans.
+Differentiation goes through `autograd`, which plans each task by itself.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ... import planning, settings
 from ..activations import activate
-from ..operands import checked, memory_layout, plain_memory, under_autocast
+from ..operands import alike, checked, memory_layout, plain_memory, under_autocast
 from .arguments import conv_spec, conv_transpose_spec
 from .autograd import apply
 from .spec import ConvSpec
 
-_MAKERS: dict[str, Callable[..., Any]] = {
-    "conv": conv_spec,
-    "conv_transpose": conv_transpose_spec,
-}
-_ready: dict[tuple[Any, ...], planning.Plan] = {}
+# stride, padding, output_padding, dilation, groups, padding_mode, activation, algorithm
+_Arguments = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
+
+# plans by all that they depend on, and what was last put into the table below for them
+_Entry = tuple[Any, ...]
+_ready: dict[Any, tuple[planning.Plan, _Entry | None]] = {}
 _MOST_READY = 4096  # as many as there are plans; see planning
+
+# by the identity of the weight, which is only where to look: the check of each entry decides
+_recent: dict[int, tuple[_Entry, ...]] = {}
+_MOST_RECENT = 4096
+_CHECK = -3  # where an entry has the check of its operands
+_RECENT_OF_A_WEIGHT = 8  # a detector's head sees five image sizes in turn
+
+# asked at every call, so without a way through modules
+_is_compiling = torch.compiler.is_dynamo_compiling
+_is_grad_enabled = torch.is_grad_enabled
+_modes = torch._C._len_torch_dispatch_stack
+_tracing = torch._C._get_tracing_state
+_set_tracing = torch._C._set_tracing_state  # type: ignore[attr-defined]
+_threads = torch.get_num_threads
+_knobs = settings.current
 
 
 def convolve(
-    dims: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: Any,
-    padding_mode: str,
-    activation: str | None,
-    algorithm: str | None,
-) -> Tensor:
-    """The convolution of a call to `conv{dims}d`."""
-    arguments = (stride, padding, dilation, groups, padding_mode, activation, algorithm)
-    return _call("conv", dims, input, weight, bias, arguments)
-
-
-def convolve_transposed(
-    dims: int,
+    call: str,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     stride: Any,
     padding: Any,
     output_padding: Any,
-    groups: Any,
     dilation: Any,
-    padding_mode: str,
-    activation: str | None,
-    algorithm: str | None,
+    groups: Any,
+    padding_mode: Any,
+    activation: Any,
+    algorithm: Any,
 ) -> Tensor:
-    """The transposed convolution of a call to `conv_transpose{dims}d`."""
-    arguments = (
-        stride, padding, output_padding, groups, dilation, padding_mode, activation, algorithm,
-    )  # fmt: skip
-    return _call("conv_transpose", dims, input, weight, bias, arguments)
+    """The result of a call to `conv{n}d`, whose `output_padding` is 0, or `conv_transpose{n}d`."""
+    if _is_compiling():
+        # a compiled graph is cut here: what plans and looks up stays Python and runs as it is
+        opaque: Callable[..., Tensor] = torch.compiler.disable(_eager)  # type: ignore[no-untyped-call]
+        arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
+                     algorithm)  # fmt: skip
+        return opaque(call, input, weight, bias, arguments)
+    for (
+        c, knobs, s, p, o, d, g, m, a, n, unbiased, threads, leaves, check, tally, run,
+    ) in _recent.get(id(weight), ()):  # fmt: skip
+        if (
+            c == call
+            and knobs is _knobs()
+            and (s is stride or _same(s, stride))
+            and (p is padding or _same(p, padding))
+            and (o is output_padding or _same(o, output_padding))
+            and (d is dilation or _same(d, dilation))
+            and (g is groups or _same(g, groups))
+            and (m is padding_mode or _same(m, padding_mode))
+            and (a is activation or _same(a, activation))
+            and (n is algorithm or _same(n, algorithm))
+            and unbiased is (bias is None)
+            and (threads == 0 or threads == _threads())
+            and (check(input, weight) if unbiased else check(input, weight, bias))
+            and forward_ad._current_level < 0
+            and not _modes()
+            and not (leaves and _is_grad_enabled())
+        ):
+            tally[0] += 1
+            result: Tensor = run(input, weight) if unbiased else run(input, weight, bias)
+            return result
+    arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
+                 algorithm)  # fmt: skip
+    return _eager(call, input, weight, bias, arguments)
 
 
 def planned(
-    kind: str,
-    dims: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    arguments: tuple[Any, ...],
+    call: str, input: Tensor, weight: Tensor, bias: Tensor | None, arguments: _Arguments
 ) -> planning.Plan:
     """The plan of a call; every user error is raised on the way."""
-    call = f"{kind}{dims}d"
     dtype, device = checked(call, {"input": input, "weight": weight}, {"bias": bias})
     shapes = (input.shape, weight.shape, None if bias is None else bias.shape)
-    batched = input if input.dim() == dims + 2 else input.unsqueeze(0)
-    spec = _MAKERS[kind](
-        *shapes, *arguments[:-1],
-        dims=dims, dtype=dtype, device=device, layout=memory_layout(batched),
-    )  # fmt: skip
-    algorithm = arguments[-1]
+    stride, padding, output_padding, dilation, groups, mode, activation, algorithm = arguments
+    dims = _dims(call)
+    layout = memory_layout(input if input.dim() == dims + 2 else input.unsqueeze(0))
+    if "transpose" in call:
+        spec = conv_transpose_spec(
+            *shapes, stride, padding, output_padding, groups, dilation, mode, activation,
+            dims=dims, dtype=dtype, device=device, layout=layout,
+        )  # fmt: skip
+    else:
+        spec = conv_spec(
+            *shapes, stride, padding, dilation, groups, mode, activation,
+            dims=dims, dtype=dtype, device=device, layout=layout,
+        )  # fmt: skip
     if algorithm is None and not plain_memory(input, weight, bias):
         algorithm = "native_torch"
     return planning.plan(spec, "conv", settings.with_algorithm(algorithm))
 
 
-def _call(
-    kind: str,
-    dims: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    arguments: tuple[Any, ...],
-) -> Tensor:
-    if torch.compiler.is_compiling():
-        # a compiled graph is cut here: what plans and looks up stays Python and runs as it is
-        opaque: Callable[..., Tensor] = torch.compiler.disable(_eager)  # type: ignore[no-untyped-call]
-        return opaque(kind, dims, input, weight, bias, arguments)
-    return _eager(kind, dims, input, weight, bias, arguments)
+def _dims(call: str) -> int:
+    """The number of spatial axes, which a call has in its name."""
+    return int(call[-2])
 
 
-def _eager(
-    kind: str,
-    dims: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    arguments: tuple[Any, ...],
-) -> Tensor:
-    input, weight, bias = under_autocast(input, weight, bias)  # type: ignore[assignment]
-    plan = _lookup(kind, dims, input, weight, bias, arguments)
-    if input.dim() == dims + 1:
-        return _run(plan, input.unsqueeze(0), weight, bias, arguments[-1]).squeeze(0)
-    return _run(plan, input, weight, bias, arguments[-1])
+def _eager(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments) -> Tensor:
+    """A call that nothing remembered of its weight fits."""
+    if _tracing() is not None:
+        return _traced(call, x, w, b, arguments)
+    x, w, b = under_autocast(x, w, b)  # type: ignore[assignment]
+    plain = plain_memory(x, w, b)
+    key = _key(call, x, w, b, plain, arguments)
+    plan, entry = _ready.get(key, (None, None))
+    if plan is None:
+        plan = planned(call, x, w, b, arguments)
+        if key is not None and (plan.threads or not _knobs().measure):
+            _ready[_room(_ready, _MOST_READY, key)] = plan, None
+    batched = x.dim() == _dims(call) + 2
+    if _differentiates(x, w, b):
+        y = _derivable(plan, x if batched else x.unsqueeze(0), w, b, arguments[-1])
+        return y if batched else y.squeeze(0)
+    operands = (x, w) if b is None else (x, w, b)
+    run = plan.run if batched else _on_one_image(plan.run)
+    if key is not None and plain and not torch._C._is_any_autocast_enabled():
+        if entry is None or not entry[_CHECK](*operands):
+            entry = _entry(key, operands, plan, run)
+            _ready[key] = plan, entry
+        number = _room(_recent, _MOST_RECENT, id(w))
+        _recent[number] = (entry, *_recent.get(number, ())[: _RECENT_OF_A_WEIGHT - 1])
+    plan.tally[0] += 1
+    result: Tensor = run(*operands)
+    return result
 
 
-def _lookup(
-    kind: str,
-    dims: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    arguments: tuple[Any, ...],
-) -> planning.Plan:
+def _traced(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments) -> Tensor:
+    """A call that `torch.jit.trace` records: PyTorch's operators, which have their derivatives.
+
+    While it records, sizes are tensors, of which no plan can be made.
+    """
+    state = _tracing()
+    _set_tracing(None)
     try:
-        key = (
-            kind, dims, settings.current(), tuple(map(_exact, arguments)),
-            input.shape, input.stride(), input.dtype, input.device,
-            weight.shape, weight.dtype, weight.device, weight.layout,
-            None if bias is None else (bias.shape, bias.dtype, bias.device, bias.layout),
-            plain_memory(input, weight, bias),
+        plan = planned(call, x, w, b, (*arguments[:-1], arguments[-1] or "native_torch"))
+        batched = x.dim() == _dims(call) + 2
+    finally:
+        _set_tracing(state)
+    run = plan.run if batched else _on_one_image(plan.run)
+    result: Tensor = run(x, w) if b is None else run(x, w, b)
+    return result
+
+
+def _key(
+    call: str, x: Any, w: Any, b: Any, plain: bool, arguments: _Arguments
+) -> tuple[Any, ...] | None:
+    """What a plan of a call is remembered under; None where it cannot be."""
+    try:
+        return (
+            call, (knobs := _knobs()), tuple(map(_exact, arguments)), knobs.measure and _threads(),
+            plain, x.shape, x.stride(), x.dtype, x.device, w.shape, w.dtype, w.device, w.layout,
+            None if b is None else (b.shape, b.dtype, b.device, b.layout),
         )  # fmt: skip
-        found = _ready.get(key)
-    except (AttributeError, TypeError):
-        # not tensors, or arguments no dictionary takes: `planned` says what is wrong with them
-        return planned(kind, dims, input, weight, bias, arguments)
-    if found is None:
-        found = planned(kind, dims, input, weight, bias, arguments)
-        if len(_ready) >= _MOST_READY:
-            _ready.clear()
-        _ready[key] = found
-    return found
+    except (AttributeError, TypeError, RuntimeError):
+        # not tensors, or no arguments: `planned` says what is wrong with them
+        return None
+
+
+def _entry(
+    key: tuple[Any, ...], operands: tuple[Tensor, ...], plan: planning.Plan, run: planning.Run
+) -> tuple[Any, ...]:
+    """What `convolve` finds by the weight: all that a call must have in common with this one."""
+    call, knobs, arguments = key[:3]
+    leaves = any(t.requires_grad for t in operands)
+    check = alike(*operands)
+    return (
+        call, knobs, *arguments, len(operands) == 2, plan.threads, leaves, check, plan.tally, run,
+    )  # fmt: skip
+
+
+def _room(table: dict[Any, Any], most: int, key: Any) -> Any:
+    """The key, for which there is room in the table then."""
+    if len(table) >= most and key not in table:
+        table.clear()
+    return key
 
 
 def _exact(value: Any) -> Any:
     """A key that tells 1 from 1.0 and True, which are equal to a dictionary and not to us.
 
-    Raises `TypeError` for what might change its value or is no argument at all.
+    The value itself where nothing can change it. Raises `TypeError` for what is no argument at all.
     """
     kind = type(value)
     if kind is int or kind is str or value is None:
         return value
     if kind is tuple or kind is list:
-        return tuple(map(_exact, value))
+        parts = tuple(map(_exact, value))
+        return value if kind is tuple and all(map(is_, parts, value)) else parts
     raise TypeError(f"no key for {kind.__name__}")
 
 
-def _run(
-    plan: planning.Plan, a: Tensor, b: Tensor, bias: Tensor | None, algorithm: str | None
+def _same(kept: Any, given: Any) -> bool:
+    """Whether an argument has the key that another one had."""
+    kind = type(given)
+    if kind is tuple or kind is list:
+        fits = type(kept) is tuple and len(kept) == len(given)
+        return fits and all(map(_same, kept, given))
+    return kind is type(kept) and kind in (int, str) and bool(kept == given)
+
+
+def _on_one_image(run: planning.Run) -> planning.Run:
+    """The same for an image without a batch."""
+
+    def unbatched(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
+        y: Tensor = run(x.unsqueeze(0), w, *bias)
+        return y.squeeze(0)
+
+    return unbatched
+
+
+def _derivable(
+    plan: planning.Plan, x: Tensor, w: Tensor, b: Tensor | None, algorithm: str | None
 ) -> Tensor:
-    if _differentiates(a, b, bias):
-        spec: ConvSpec = plan.spec
-        knobs = settings.with_algorithm(algorithm)
-        y = apply(a, b, bias, replace(spec, activation=None), knobs)
-        return activate(spec.activation, y)
-    result: Tensor = plan(a, b) if bias is None else plan(a, b, bias)
-    return result
+    """The same call, planned and run under `autograd`."""
+    spec: ConvSpec = plan.spec
+    activation = spec.activation
+    if activation is not None:
+        spec = replace(spec, activation=None)
+    return activate(activation, apply(x, w, b, spec, settings.with_algorithm(algorithm)))
 
 
-def _differentiates(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+def _differentiates(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
     """Whether anything may ask for a derivative of this call, or run it under a transform."""
     if torch._C._are_functorch_transforms_active():
         return True
-    if torch.autograd.forward_ad._current_level >= 0:
+    if forward_ad._current_level >= 0:
         return True
-    if not torch.is_grad_enabled():
+    if not _is_grad_enabled():
         return False
-    return a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad)
+    return x.requires_grad or w.requires_grad or (b is not None and b.requires_grad)

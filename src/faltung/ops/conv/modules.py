@@ -7,7 +7,7 @@ keyword-only arguments come on top: `activation` and `algorithm`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ...errors import ArgumentError
 from ..arguments import integers, padding_pairs
 from ..arguments import padding_mode as known_mode
 from .arguments import conv_transpose_spec
-from .dispatch import convolve, convolve_transposed
+from .dispatch import convolve
 
 _EXTRAS = ("activation", "algorithm")
 
@@ -35,6 +35,22 @@ class _Beyond(torch.nn.Module):
     bias: Any
     activation: str | None
     algorithm: str | None
+
+    _call: ClassVar[str]  # the function that does the same
+    _replaced: ClassVar[bool] = False  # whether a subclass has a weight or bias of its own making
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._replaced = hasattr(cls, "weight") or hasattr(cls, "bias")
+
+    def _learned(self) -> tuple[Any, Any]:
+        """The weight and the bias as they are now."""
+        # `self.weight` takes half a microsecond to find a parameter where all parameters are; what
+        # parametrises, prunes or shards one takes it away from there
+        own = self._parameters
+        if self._replaced or "weight" not in own or "bias" not in own:
+            return self.weight, self.bias
+        return own["weight"], own["bias"]
 
     def _set_beyond(
         self, padding: Any, mode: str, activation: str | None, algorithm: str | None
@@ -57,11 +73,15 @@ class _Beyond(torch.nn.Module):
 
 
 class _Convolves(_Beyond):
-    """The arithmetic of `Conv{n}d`; `forward` is PyTorch's and ends here."""
+    """The arithmetic of `Conv{n}d`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The convolution of `input`."""
+        return self._conv_forward(input, *self._learned())
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return convolve(
-            len(self.kernel_size), input, weight, bias, self.stride, self.padding, self.dilation,
+            self._call, input, weight, bias, self.stride, self.padding, 0, self.dilation,
             self.groups, self.padding_mode, self.activation, self.algorithm,
         )  # fmt: skip
 
@@ -74,9 +94,9 @@ class _ConvolvesTransposed(_Beyond):
         extra = self.output_padding
         if output_size is not None:
             extra = self._output_padding_for(input, tuple(output_size))
-        return convolve_transposed(
-            len(self.kernel_size), input, self.weight, self.bias, self.stride, self.padding, extra,
-            self.groups, self.dilation, self.padding_mode, self.activation, self.algorithm,
+        return convolve(
+            self._call, input, *self._learned(), self.stride, self.padding, extra, self.dilation,
+            self.groups, self.padding_mode, self.activation, self.algorithm,
         )  # fmt: skip
 
     def _output_padding_for(self, input: Tensor, output_size: tuple[int, ...]) -> tuple[int, ...]:
@@ -209,6 +229,8 @@ class Conv1d(_Conv, torch.nn.Conv1d):
     torch.Size([1, 8, 5])
     """
 
+    _call = "conv1d"
+
 
 class Conv2d(_Conv, torch.nn.Conv2d):
     """`torch.nn.Conv2d` with our arithmetic: [N, C, H, W] or unbatched -> [N, O, …].
@@ -216,6 +238,8 @@ class Conv2d(_Conv, torch.nn.Conv2d):
     >>> Conv2d(3, 8, 3, padding=((0, 1), (0, 1)), stride=2, activation="relu")
     Conv2d(3, 8, kernel_size=(3, 3), stride=(2, 2), padding=((0, 1), (0, 1)), activation='relu')
     """
+
+    _call = "conv2d"
 
 
 class Conv3d(_Conv, torch.nn.Conv3d):
@@ -225,6 +249,8 @@ class Conv3d(_Conv, torch.nn.Conv3d):
     torch.Size([4, 5, 5, 5])
     """
 
+    _call = "conv3d"
+
 
 class ConvTranspose1d(_ConvTranspose, torch.nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d` with our arithmetic; the adjoint of `Conv1d`.
@@ -232,6 +258,8 @@ class ConvTranspose1d(_ConvTranspose, torch.nn.ConvTranspose1d):
     >>> ConvTranspose1d(4, 2, 4, stride=2, padding="same")(torch.ones(1, 4, 9)).shape
     torch.Size([1, 2, 18])
     """
+
+    _call = "conv_transpose1d"
 
 
 class ConvTranspose2d(_ConvTranspose, torch.nn.ConvTranspose2d):
@@ -242,6 +270,8 @@ class ConvTranspose2d(_ConvTranspose, torch.nn.ConvTranspose2d):
     torch.Size([4, 10, 9])
     """
 
+    _call = "conv_transpose2d"
+
 
 class ConvTranspose3d(_ConvTranspose, torch.nn.ConvTranspose3d):
     """`torch.nn.ConvTranspose3d` with our arithmetic; the adjoint of `Conv3d`.
@@ -249,6 +279,8 @@ class ConvTranspose3d(_ConvTranspose, torch.nn.ConvTranspose3d):
     >>> ConvTranspose3d(2, 1, 2, stride=2)(torch.ones(1, 2, 3, 4, 5)).shape
     torch.Size([1, 1, 6, 8, 10])
     """
+
+    _call = "conv_transpose3d"
 
 
 class LazyConv1d(_LazyConv, torch.nn.LazyConv1d):

@@ -171,6 +171,15 @@ class ConvSpec:
         return {"forward": (x, w), "grad_input": (y, w), "grad_weight": (x, y)}[self.task]
 
     @property
+    def run_operands(self) -> tuple[tuple[Sizes, str], ...]:
+        """Shape and usual memory layout of all that a run takes, in its order."""
+        first, second = self.operand_shapes
+        # a model that is made channels-last has such weights, too
+        alike = self.task == "grad_weight" or self.layout == "channels_last"
+        bias = (((self.result_shape[1],), "contiguous"),) if self.bias else ()
+        return ((first, self.layout), (second, self.layout if alike else "contiguous"), *bias)
+
+    @property
     def result_shape(self) -> Sizes:
         """Shape of the task's result."""
         return {"forward": self.y_shape, "grad_input": self.x_shape, "grad_weight": self.w_shape}[

@@ -148,6 +148,14 @@ class DeformSpec:
         return self.y_shape
 
     @property
+    def run_operands(self) -> tuple[tuple[Sizes, str] | None, ...]:
+        """Shape and memory layout of all that a run takes, in its order; None for what is not."""
+        bias = (self.out_channels,) if self.bias else None
+        mask = self.mask_shape if self.mask else None
+        shapes = (self.x_shape, self.offset_shape, self.w_shape, bias, mask)
+        return tuple(None if shape is None else (shape, "contiguous") for shape in shapes)
+
+    @property
     def samples(self) -> int:
         """Values read between pixels: N · C · KH·KW · OH·OW."""
         return self.batch * self.in_channels * self.taps * math.prod(self.output_size)

@@ -129,6 +129,11 @@ class UnfoldSpec:
         return self.image_shape if self.task == "unfold" else self.columns_shape
 
     @property
+    def run_operands(self) -> tuple[tuple[Sizes, str], ...]:
+        """Shape and memory layout of all that a run takes."""
+        return ((self.operand_shape, "contiguous"),)
+
+    @property
     def result_shape(self) -> Sizes:
         """Shape of the task's result."""
         return self.columns_shape if self.task == "unfold" else self.image_shape

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import faltung
+from faltung.ops.activations import ACTIVATIONS, activate
 from faltung.ops.conv.algorithms.depthwise_channels_last_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 
@@ -21,6 +22,7 @@ CHANNELS = (*range(1, 18), 31, 32, 33)
 SHAPES = [
     "i4x5 k3x3 p1 float32", "i5x7 k2x4 s2x3 p1x2+0 bias float32", "i5x6 k3x2 d2 bias float64",
     "i3x4x5 k2x3x3 p1x0x1 s1x1x2 bfloat16", "i4x17 k1x3 p0x1 float16",
+    "i3x18 k2x3 p0x1 bias gelu float32", "i3x5 k2x2 p1 silu bfloat16", "i3x5 k2x2 relu float64",
 ]  # fmt: skip
 WIDE = [
     # wider than a few tiles, so that borders and the loop between them are apart
@@ -57,13 +59,38 @@ def test_wide_images_stay_inside_their_memory() -> None:
     run_guarded(WIDE)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_in_every_dtype(
+    name: str, dtype: str, check_algorithm: Callable[..., None]
+) -> None:
+    text = f"forward n1 c19 o19 i2x3 k2x2 g19 bias {name} channels_last {dtype} cpu"
+    check_algorithm(ALGORITHM, ConvSpec.parse(text))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_sums_are_rounded_after_the_activation_only(dtype: torch.dtype) -> None:
+    name = str(dtype).removeprefix("torch.")
+    spec = ConvSpec.parse(f"forward n1 c6 o6 i9x20 k3x3 p1 g6 bias silu channels_last {name} cpu")
+    x, w = (torch.randn(shape).to(dtype) for shape in spec.operand_shapes)
+    b = torch.randn(spec.out_channels).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    sums = torch.nn.functional.conv2d(x.double(), w.double(), b.double(), padding=1, groups=6)
+    once = activate("silu", sums).to(dtype)
+    twice = activate("silu", sums.to(dtype))
+    # sums so close to the middle of two numbers that float32's own error decides are rare
+    assert (ALGORITHM.build(spec)(x, w, b) != once).double().mean() < 0.01
+    assert (twice != once).double().mean() > 0.1
+
+
 @pytest.mark.parametrize("text", WIDE)
 def test_wide_images_are_right(text: str, check_algorithm: Callable[..., None]) -> None:
     check_algorithm(ALGORITHM, ConvSpec.parse(text))
 
 
-def test_same_bits_for_any_number_of_threads_and_in_its_memory_order() -> None:
-    spec = ConvSpec.parse("forward n1 c20 o20 i23x17 k5x5 p2 g20 channels_last float32 cpu")
+@pytest.mark.parametrize("words", ["", "gelu "])
+def test_same_bits_for_any_number_of_threads_and_in_its_memory_order(words: str) -> None:
+    spec = ConvSpec.parse(f"forward n1 c20 o20 i23x17 k5x5 p2 g20 {words}channels_last float32 cpu")
     x, w = (torch.randn(shape) for shape in spec.operand_shapes)
     x = x.contiguous(memory_format=torch.channels_last)
     run, before, results = ALGORITHM.build(spec), torch.get_num_threads(), []

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import faltung
 from faltung import functional as FF
+from faltung.ops.activations import ACTIVATIONS, activate
 from faltung.ops.conv.algorithms.depthwise_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 
@@ -23,6 +24,7 @@ WIDTHS = (*range(1, 18), 31, 32, 33)
 SHAPES = [
     "k3x3 p1 g2 float32", "k3x3 s2 p1 g2 float32", "k5x2 p2x1 d1x2 g2 float32",
     "k1x7 p0x3 g2 bias float64", "k3x4 s1x2 p1x2+0 g2 bfloat16", "k2x3 g2 bias float16",
+    "k3x3 p1 g2 bias gelu float32", "k2x2 p1 g2 silu bfloat16",
 ]  # fmt: skip
 WIDE = [
     # wider than a tile, so that borders and the loop between them are apart
@@ -78,6 +80,29 @@ def test_the_guard_ends_a_process_that_reads_on() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.stdout == "20\n" and done.returncode < 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_in_every_dtype(
+    name: str, dtype: str, check_algorithm: Callable[..., None]
+) -> None:
+    text = f"forward n1 c1 o2 i3x21 k2x2 bias {name} {dtype} cpu"
+    check_algorithm(ALGORITHM, ConvSpec.parse(text))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_sums_are_rounded_after_the_activation_only(dtype: torch.dtype) -> None:
+    name = str(dtype).removeprefix("torch.")
+    spec = ConvSpec.parse(f"forward n1 c6 o6 i9x20 k3x3 p1 g6 bias silu {name} cpu")
+    x, w = (torch.randn(shape).to(dtype) for shape in spec.operand_shapes)
+    b = torch.randn(spec.out_channels).to(dtype)
+    sums = torch.nn.functional.conv2d(x.double(), w.double(), b.double(), padding=1, groups=6)
+    once = activate("silu", sums).to(dtype)
+    twice = activate("silu", sums.to(dtype))
+    # sums so close to the middle of two numbers that float32's own error decides are rare
+    assert (ALGORITHM.build(spec)(x, w, b) != once).double().mean() < 0.01
+    assert (twice != once).double().mean() > 0.1
 
 
 @pytest.mark.parametrize("text", WIDE)

@@ -13,19 +13,18 @@ channels-last images.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
+from ....parts.activation import activated
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
-from ...activations import activate
+from ...calling import allocator, launcher
 from ...geometry import Axis
 from ..spec import ConvSpec
 
@@ -86,17 +85,20 @@ class DepthwiseCpu(Algorithm):
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         routine = compiled(
-            f"{self.name} {replace(spec, activation=None)}", 3 + spec.bias,
-            lambda: _Recording(spec).r, sources=[__file__, taps_inside.__code__.co_filename],
+            f"{self.name} {spec}", 3 + spec.bias, lambda: _Recording(spec).r,
+            sources=[__file__, *(part.__code__.co_filename for part in (taps_inside, activated))],
         )  # fmt: skip
-        shape, dtype, activation = spec.y_shape, getattr(torch, spec.dtype), spec.activation
+        make = allocator(spec.y_shape, spec.dtype, "contiguous")
+        launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = torch.empty(shape, dtype=dtype)
-            w = w.contiguous()
-            given = [y, x, w] if bias is None else [y, x, w, bias.contiguous()]
-            routine(torch.get_num_threads(), *[t.data_ptr() for t in given])
-            return activate(activation, y)
+            y, weights = make(), w.contiguous()
+            if bias is None:
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
+            else:
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
+            return y
 
         return run
 
@@ -351,7 +353,8 @@ class _Tile:
             for v in range(self.vectors):
                 exist = self.left - v * of.lanes
                 mask = None if self.inside or exist >= of.lanes else r.below(exist, of.lanes)
-                r.store(of.y, line + v * of.lanes, sums[output * self.vectors + v], mask)
+                value = activated(r, of.spec.activation, sums[output * self.vectors + v])
+                r.store(of.y, line + v * of.lanes, value, mask)
 
 
 ALGORITHM = DepthwiseCpu()

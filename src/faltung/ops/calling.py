@@ -1,0 +1,56 @@
+"""What a compiled routine's `run` does at every call, for as little as it can cost.
+
+    y = make()                                        an unwritten result
+    launch(y.data_ptr(), x.data_ptr(), w.data_ptr())  the routine, on as many threads as it is worth
+
+For algorithms whose names end in `_cpu`: made once in `build`, used in `run`. A call of a small
+layer is over in three microseconds; reading the arguments of `torch.empty` anew each time, and
+looking for threads that would not help, took it two more.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from ..lang.compile import Compiled
+
+_ORDERS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+# what one core does in the time that it takes to have others help, some five microseconds; less
+# work than that is done before they are awake
+_ALONE_OPERATIONS = 250_000
+_ALONE_BYTES = 100_000
+
+
+def allocator(shape: Sequence[int], dtype: str, layout: str) -> Callable[[], torch.Tensor]:
+    """What makes unwritten tensors on the CPU, a new one at each call.
+
+    Half the time of `torch.empty`, which reads its arguments anew each time, and not to be
+    diverted by `torch.set_default_device`. `layout` is `contiguous` or `channels_last`.
+
+    >>> allocator((2, 3), "bfloat16", "contiguous")().shape
+    torch.Size([2, 3])
+    """
+    order = _ORDERS[len(shape)] if layout == "channels_last" else torch.contiguous_format
+    kind: torch.dtype = getattr(torch, dtype)
+    with torch.inference_mode(mode=False):
+        model = torch.empty(tuple(shape), dtype=kind, device="cpu", memory_format=order)
+        model.untyped_storage().resize_(0)  # what it is like is asked for, never what is in it
+    return partial(torch.empty_like, model)
+
+
+def launcher(routine: Compiled, operations: int, bytes: int) -> Callable[..., None]:
+    """What runs a routine, given the addresses of its buffers: `launch(*addresses)`.
+
+    It runs on the number of threads that PyTorch has at that moment; on the calling one alone if
+    that many operations on that many bytes would be done before another has woken up.
+    """
+    if operations <= _ALONE_OPERATIONS and bytes <= _ALONE_BYTES:
+        return routine.alone
+    threads = torch.get_num_threads
+
+    def launch(*addresses: int) -> None:
+        routine(threads(), *addresses)
+
+    return launch

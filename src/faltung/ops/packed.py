@@ -1,0 +1,233 @@
+"""Weights in the order a routine wants them, kept until the weight changes.
+
+    pack = Packed(lambda w: w.transpose(0, 1).contiguous())
+    pack(w) is pack(w)         # until w is written to, replaced or freed
+
+Used by algorithms that would otherwise reorder or transform the same weight at every call. Not for
+images, which are new each time.
+
+**What makes a kept form valid.** It was made from the same tensor, with the same storage, address,
+shape, strides and dtype, and the tensor's version counter has not moved. PyTorch moves it at every
+write through the tensor or a view of it: in-place arithmetic, `copy_`, `load_state_dict`, every
+optimizer. Assigning `w.data` or moving a module changes the storage. Tensors made in inference mode
+have no counter, so nothing is kept for them. An `id` may be another tensor's later, and a weak
+reference would make `torch.utils.swap_tensors` refuse the weight, so a tensor is known by the
+dictionary of its attributes, which is held here.
+
+**What no counter sees** is a write through an alias with a counter of its own: `w.data.mul_(2)`, a
+NumPy array over the same memory. So the bytes are looked at as well: all of them up to 4 KiB, else
+some 256 places of 8 bytes spread evenly. A change of every number is seen, and of every stretch of
+a 200th of the weight or more; a smaller one may not be, and then `forget()` is the remedy. Checking
+everything was decided against: to read a weight of 9 MB takes as long as the convolution of the 7×7
+map that it belongs to.
+
+**How long.** A form is dropped when the memory of its weight is freed, when its `Packed` is, or at
+the next packing after its weight is gone but not the memory. All forms together stay below
+`keep_at_most(bytes)`, 512 MiB unless set: the least recently used go first, but never one that was
+used since the newcomer was last asked for, because a model whose layers come round one after the
+other would then find none of them.
+
+Dictionaries do the bookkeeping in single steps and there is no lock, so threads, callbacks during
+garbage collection and forked children need nothing special.
+"""
+
+import ctypes
+import itertools
+import math
+import sys
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ArgumentError
+
+_WHOLE_BYTES = 4096  # compared in whole up to here: 0.1 us
+_PLACES = 256  # or a few more, where a larger weight is looked at: 0.2 us
+_PLACE = 8  # bytes
+_OWN_REFERENCES = 2  # to the attributes: the form's, and the one that is passed to be counted
+_MOST_ASKED = 1024  # weights whose refusal is remembered
+
+
+class _Bound:
+    """How many bytes all packed forms may take together."""
+
+    limit = 512 << 20
+
+
+class _Form:
+    """A packed form and what it was made from."""
+
+    packed: Tensor  # once it is made
+
+    __slots__ = (
+        "__weakref__", "address", "attributes", "dtype", "packed", "places", "sample", "shape",
+        "size", "storage", "stride", "used", "version",
+    )  # fmt: skip
+
+    def __init__(self, w: Tensor, key: tuple[int, int]) -> None:
+        self.version, self.address, self.dtype = w._version, w.data_ptr(), w.dtype
+        self.shape, self.stride = w.shape, w.stride()
+        self.attributes = w.__dict__
+        # a storage keeps its Python object for as long as it lives
+        self.storage = weakref.ref(w.untyped_storage(), lambda _: _drop(key, me()))
+        me = weakref.ref(self)
+        self.places = _places(w)
+        self.sample = self.places.tobytes()
+        self.size = self.used = 0
+
+    def is_of(self, w: Tensor) -> bool:
+        """Whether it was made from this weight as it is now."""
+        return (
+            w.__dict__ is self.attributes
+            and w._version == self.version
+            and w.untyped_storage() is self.storage()
+            # from here on the memory that `places` looks at is there
+            and w.data_ptr() == self.address
+            and w.stride() == self.stride
+            and w.shape == self.shape
+            and w.dtype is self.dtype
+            and self.places.tobytes() == self.sample
+        )
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the weight is gone: nothing else holds its attributes."""
+        return sys.getrefcount(self.attributes) <= _OWN_REFERENCES
+
+
+_kept: dict[tuple[int, int], _Form] = {}
+_asked: dict[tuple[int, int], int] = {}  # when a form that there is no room for was last asked for
+_numbers = itertools.count()
+_clock = itertools.count(1)
+
+
+class Packed:
+    """The packed form of weights: `packed(w)` is `make(w)`, kept until `w` changes.
+
+    `make` gets the weight without its gradient and must not write to it. What comes back must not
+    be written to. Raises what `make` raises.
+
+    >>> packed = Packed(lambda w: w.mul(2))
+    >>> w = torch.ones(2)
+    >>> packed(w) is packed(w)
+    True
+    >>> _ = w.add_(1)
+    >>> packed(w)
+    tensor([4., 4.])
+    """
+
+    def __init__(self, make: Callable[[Tensor], Tensor]) -> None:
+        self._make = make
+        self._number = next(_numbers)
+        weakref.finalize(self, _drop_all_of, self._number).atexit = False
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The packed form of `w` as it is now."""
+        form = _kept.get((self._number, id(w)))
+        if form is not None and form.is_of(w):
+            form.used = next(_clock)
+            return form.packed
+        return self._fresh(w)
+
+    def _fresh(self, w: Tensor) -> Tensor:
+        plain = type(w) is Tensor or type(w) is torch.nn.Parameter
+        with torch.no_grad():
+            if not plain or w.is_inference():
+                return self._make(w)
+            key = (self._number, id(w))
+            _kept.pop(key, None)
+            form = _Form(w, key)
+            packed = self._make(w.detach())
+            if packed.untyped_storage() is w.untyped_storage():
+                packed = packed.clone()  # or the form would keep the weight's memory alive
+        if form.is_of(w):  # it may have been written to meanwhile
+            form.packed, form.size, form.used = packed, packed.nbytes, next(_clock)
+            _keep(key, form)
+        return packed
+
+
+def keep_at_most(limit: int) -> None:
+    """Set the most bytes that all packed weights of this process may take together.
+
+    0 keeps none. What is too much already is dropped at once. Raises `ArgumentError` for a negative
+    number.
+    """
+    if limit < 0:
+        raise ArgumentError(f"packed weights can be kept in 0 bytes or more, got {limit}")
+    _Bound.limit = limit
+    _make_room(0, next(_clock))
+
+
+def kept_bytes() -> int:
+    """Bytes that packed weights take now."""
+    return sum(form.size for form in list(_kept.values()))
+
+
+def forget() -> None:
+    """Drop all packed weights; the next call packs anew.
+
+    For a weight that was written to behind PyTorch's back, in a small part: see the module.
+    """
+    _kept.clear()
+
+
+def _keep(key: tuple[int, int], form: _Form) -> None:
+    """Keep a new form if there is room, or room can be made."""
+    asked = _asked.pop(key, form.used)
+    if _make_room(form.size, asked):
+        _kept[key] = form
+    else:
+        _remember(key, form)
+
+
+def _make_room(size: int, asked: int) -> bool:
+    """Drop what is dead, then the least recently used of what was not used since `asked`."""
+    forms = list(_kept.items())
+    for key, form in forms:
+        if form.orphaned:
+            _drop(key, form)
+    taken = size + kept_bytes()
+    if taken <= _Bound.limit:
+        return True
+    if size > _Bound.limit:
+        return False
+    forms.sort(key=lambda item: item[1].used)
+    for key, form in forms:
+        if taken <= _Bound.limit or form.used >= asked:
+            break
+        if _kept.get(key) is form:
+            taken -= form.size
+            _drop(key, form)
+            _remember(key, form)
+    return taken <= _Bound.limit
+
+
+def _remember(key: tuple[int, int], form: _Form) -> None:
+    if len(_asked) >= _MOST_ASKED:
+        _asked.clear()
+    _asked[key] = form.used
+
+
+def _drop(key: tuple[int, int], form: _Form | None) -> None:
+    if form is not None and _kept.get(key) is form:
+        _kept.pop(key, None)
+
+
+def _drop_all_of(number: int) -> None:
+    for key in list(_kept):
+        if key[0] == number:
+            _kept.pop(key, None)
+
+
+def _places(w: Tensor) -> "np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint64]]":
+    """The bytes of a weight's memory that are compared, without holding on to it."""
+    numbers = sum((n - 1) * s for n, s in zip(w.shape, w.stride(), strict=True)) + 1
+    span = numbers * w.element_size() if math.prod(w.shape) else 0
+    memory = memoryview((ctypes.c_char * span).from_address(w.data_ptr()))
+    if span <= _WHOLE_BYTES:
+        return np.ndarray((span,), np.uint8, memory)
+    step = (span // _PLACES - 1) | 1  # odd: sizes of weights are even, and would keep time with it
+    return np.ndarray(((span - _PLACE) // step + 1,), np.uint64, memory, 0, (step,))
