@@ -37,7 +37,7 @@ _NEAR = 16 << 10  # bytes of pixels that stay in the nearest cache beside all el
 _FAR = 1 << 20  # bytes of pixels that do not stay in the second cache
 
 _CALL_SECONDS = 5e-6
-_EFFICIENCY = 0.8
+_EFFICIENCY = 0.85
 _TURNING = 8.0  # multiply-adds in whose time a number is turned, one way
 
 
@@ -68,7 +68,7 @@ class DepthwiseBlockedCpu(Algorithm):
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """Executed multiply-adds and turning, or the bytes at memory speed if that is slower."""
+        """Executed multiply-adds, turning, and the bytes: what is turned is waited for."""
         layout = _Layout(spec)
         used = spec.in_channels / (layout.blocks.count * layout.lanes)
         used *= layout.lanes * 8 * _DTYPES[spec.dtype] / machine.vector_bits
@@ -76,7 +76,7 @@ class DepthwiseBlockedCpu(Algorithm):
         turned = spec.batch * spec.in_channels * (seen + prod(spec.output_size))
         computing = spec.executed_macs / _EFFICIENCY + _TURNING * turned
         computing *= 2 / (machine.peak * used)
-        return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
+        return _CALL_SECONDS + computing + spec.bytes / machine.bandwidth
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's block of pixels and sums."""

@@ -30,7 +30,7 @@ _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
 _CALL_SECONDS = 4e-6
-_EFFICIENCY = 0.75
+_EFFICIENCY = 0.9
 
 
 class DepthwiseChannelsLastCpu(Algorithm):
@@ -60,12 +60,12 @@ class DepthwiseChannelsLastCpu(Algorithm):
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """Executed multiply-adds, or the bytes at memory speed if that is slower."""
+        """Executed multiply-adds and bytes: pixels lie too far apart to be fetched ahead."""
         blocks = _blocks(spec)
         used = spec.in_channels / (blocks.count * blocks.lanes)
         used *= blocks.lanes * 8 * _DTYPES[spec.dtype] / machine.vector_bits
         computing = 2 * spec.executed_macs / (machine.peak * _EFFICIENCY * used)
-        return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
+        return _CALL_SECONDS + computing + spec.bytes / machine.bandwidth
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's sums where they wait for a long activation."""

@@ -44,6 +44,7 @@ _ITEMS = 32  # pieces of work to share out, if there are so many
 
 _CALL_SECONDS = 4e-6
 _EFFICIENCY = 0.6
+_UNSHARED = 0.35  # where each output row loads its input rows for itself
 
 
 class DepthwiseCpu(Algorithm):
@@ -79,7 +80,16 @@ class DepthwiseCpu(Algorithm):
         lanes = _lanes(spec)
         columns = spec.output_size[-1]
         used = columns / (-(-columns // lanes) * lanes) * lanes * 32 / machine.vector_bits
-        computing = 2 * spec.executed_macs / (machine.peak * _EFFICIENCY * min(used, 1.0))
+        *outer, wide = spec.axes
+        rows = prod(axis.executed for axis in outer) * wide.output_size * wide.kernel_size
+        macs = spec.batch * spec.out_channels * rows  # along a row, those for padding too
+        alone = (
+            spec.dims > 1
+            and outer[-1].kernel_size > 1
+            and max(outer[-1].stride, outer[-1].dilation) > 1
+        )
+        efficiency = _UNSHARED if alone else _EFFICIENCY
+        computing = 2 * macs / (machine.peak * efficiency * min(used, 1.0))
         return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
 
     def build(self, spec: ConvSpec) -> Run:

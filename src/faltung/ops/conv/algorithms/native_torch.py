@@ -36,10 +36,22 @@ _DTYPES = {
     "grad_weight": _FLOATING,
 }
 
-# shares of nominal peak that PyTorch reaches in dense layers, in depthwise ones that oneDNN has
-# code for, and in those that fall to one small matrix product a channel; measured on AVX-512
-_DENSE, _DEPTHWISE, _FALLEN = 0.5, 0.12, 0.01
-_WIDEST_PADDING = 4  # beyond it oneDNN's depthwise code refuses contiguous images
+# What PyTorch reaches, as shares of the peak and of copying, each measured on AVX-512 with AMX over
+# the layers of `faltung bench`. Dense layers run in oneDNN; groups of few channels fill its vectors
+# only in part; depthwise ones have code of their own, but not all of them.
+_DENSE = {"contiguous": 0.66, "channels_last": 0.76}
+_GROUP_CHANNEL = 0.045  # of a group of so few channels that they decide, each
+# of a sum of so few products that they decide, each
+_SHORT_SUM = {"contiguous": 0.011, "channels_last": 0.016}
+_SHORT_SUM_1D = 0.04
+_DEPTHWISE = {"contiguous": 0.6, "channels_last": 0.45}
+_COPYING = {"contiguous": 0.35, "channels_last": 1.0}  # contiguous images are reordered on the way
+_ONE_BY_ONE = 0.02  # depthwise that falls to a small matrix product for every channel
+_ONE_CHANNEL = 0.06  # one channel in, or few out, in 2-D and 3-D
+_FEW = 8  # channels
+_OTHER_DTYPES = {"float64": 0.25, "float16": 0.4, "bfloat16": 2.5}  # times float32, in dense layers
+_NARROW_GROUPED = 0.12  # 16-bit numbers in groups
+_WIDEST_PADDING = 6  # beyond it oneDNN's depthwise code refuses contiguous images
 _CALL_SECONDS, _GROUPED_CALL_SECONDS = 4e-6, 30e-6  # oneDNN's call, which groups always take
 
 
@@ -55,11 +67,16 @@ class NativeTorch(Algorithm):
         return []
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """Multiply-adds at a fraction of peak, or the bytes at memory speed if that is slower."""
-        computing = 2 * spec.macs / (machine.peak * _efficiency(spec))
-        moving = (spec.bytes + self.workspace(spec)) / machine.bandwidth
+        """Multiply-adds at their share of the peak, and the bytes at theirs of copying."""
+        layout = "contiguous" if spec.layout == "strided" else spec.layout
+        # channels-last code skips what is padding, the other does not
+        macs = spec.executed_macs if layout == "channels_last" else spec.macs
+        computing = 2 * macs / (machine.peak * _share(spec, layout))
+        depthwise = 1 < spec.groups == spec.in_channels
+        copying = _COPYING[layout] if depthwise else 1.0
+        moving = (spec.bytes + self.workspace(spec)) / (machine.bandwidth * copying)
         calling = _CALL_SECONDS if spec.groups == 1 else _GROUPED_CALL_SECONDS
-        return calling + max(computing, moving)
+        return calling + computing + moving
 
     def workspace(self, spec: ConvSpec) -> int:
         """The padded copy of the image, where one is made."""
@@ -76,13 +93,32 @@ class NativeTorch(Algorithm):
         return makers[spec.task](spec)
 
 
-def _efficiency(spec: ConvSpec) -> float:
-    """Share of nominal peak to expect."""
-    if spec.groups == 1 or spec.groups < spec.in_channels:
-        return _DENSE
-    common = spec.dims > 1 and spec.in_channels == spec.out_channels
-    easy = common and max(spec.padding[-1]) <= _WIDEST_PADDING and spec.dtype == "float32"
-    return _DEPTHWISE if easy or spec.layout == "channels_last" else _FALLEN
+def _share(spec: ConvSpec, layout: str) -> float:
+    """Share of the peak to expect."""
+    inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
+    if 1 < spec.groups == spec.in_channels:
+        return _depthwise_share(spec, layout)
+    short = _SHORT_SUM[layout] if spec.dims > 1 else _SHORT_SUM_1D
+    share = min(_DENSE[layout], short * inputs * spec.taps)
+    if spec.groups > 1:
+        share = min(share, _GROUP_CHANNEL * min(inputs, outputs))
+        return share * (_NARROW_GROUPED if spec.item_size == 2 else _other_dtype(spec))
+    if spec.dims > 1 and (inputs == 1 or outputs < _FEW):
+        share = min(share, _ONE_CHANNEL)
+    return share * _other_dtype(spec)
+
+
+def _depthwise_share(spec: ConvSpec, layout: str) -> float:
+    own_code = spec.dims > 1 and spec.in_channels == spec.out_channels
+    own_code = own_code and spec.in_channels >= _FEW
+    own_code = own_code and max(spec.dilation) == 1 and spec.dtype == "float32"
+    if layout == "contiguous":
+        own_code = own_code and spec.dims == 2 and max(spec.padding[-1]) <= _WIDEST_PADDING
+    return _DEPTHWISE[layout] if own_code else _ONE_BY_ONE
+
+
+def _other_dtype(spec: ConvSpec) -> float:
+    return _OTHER_DTYPES.get(spec.dtype, 1.0)
 
 
 def _is_plain(spec: ConvSpec) -> bool:
