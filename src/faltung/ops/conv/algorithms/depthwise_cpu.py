@@ -44,6 +44,7 @@ _ITEMS = 32  # pieces of work to share out, if there are so many
 
 _CALL_SECONDS = 4e-6
 _EFFICIENCY = 0.6
+_WIDENING = 0.55  # 16-bit numbers are widened anew for every tap
 _UNSHARED = 0.35  # where each output row loads its input rows for itself
 
 
@@ -89,6 +90,8 @@ class DepthwiseCpu(Algorithm):
             and max(outer[-1].stride, outer[-1].dilation) > 1
         )
         efficiency = _UNSHARED if alone else _EFFICIENCY
+        if spec.item_size == 2:
+            efficiency *= _WIDENING
         computing = 2 * macs / (machine.peak * efficiency * min(used, 1.0))
         return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
 
