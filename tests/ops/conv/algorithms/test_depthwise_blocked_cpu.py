@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import faltung
 from faltung.machine import this_machine
 from faltung.ops.conv.algorithms import depthwise_blocked_cpu
 from faltung.ops.conv.algorithms.depthwise_blocked_cpu import ALGORITHM, _Layout
@@ -92,6 +93,11 @@ def test_same_bits_for_any_number_of_threads(text: str) -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_the_planner_takes_it_for_large_windows() -> None:
+    x, w = torch.randn(1, 64, 28, 28), torch.randn(64, 1, 13, 13)
+    assert faltung.plan(x, w, padding=6, groups=64).algorithm == ALGORITHM.name
 
 
 def test_a_changed_weight_is_seen() -> None:
