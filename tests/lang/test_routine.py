@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from faltung.lang.interpret import interpret
+from faltung.lang.llvm_ir import llvm_ir
 from faltung.lang.ops import BOOL, F32, F64, INDEX, LanguageError, Op, Type
 from faltung.lang.routine import Routine
 from faltung.lang.text import text
@@ -77,6 +78,21 @@ def test_a_cut_separates_loads_and_nothing_else() -> None:
             inner = r.load(x, item)
             r.cut()
             assert r.load(x, item).op is not inner.op
+
+
+def test_a_prefetch_changes_nothing_wherever_it_points() -> None:
+    r = routine()
+    x, _ = r.buffers
+    with r.work() as item:
+        load = r.load(x, item)
+        r.prefetch(x, item - 1000)
+        r.prefetch(x, item + 1000)
+        assert r.load(x, item).op is load.op
+    memory = {"x": np.zeros(64, np.float32), "y": np.ones(64, np.float32)}
+    interpret(r, memory)
+    assert memory["y"].tolist() == [1.0] * 64
+    asked = [line for line in llvm_ir(r).splitlines() if "call void @llvm.prefetch" in line]
+    assert len(asked) == 2
 
 
 def test_values_of_an_enclosing_scope_are_used_again() -> None:

@@ -7,7 +7,7 @@ import pytest
 from faltung.lang import target
 from faltung.lang.target import AVX2, AVX512, NEON, Target
 from faltung.parts import row_tile as module
-from faltung.parts.row_tile import Row, row_tile
+from faltung.parts.row_tile import Row, best_tile
 
 RESNEXT = Row(columns=56, channels=4, taps=3, stride=1, item_size=4, widened=False)
 STEM = Row(columns=112, channels=64, taps=7, stride=2, item_size=4, widened=False)
@@ -17,9 +17,9 @@ STEM = Row(columns=112, channels=64, taps=7, stride=2, item_size=4, widened=Fals
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Target:
     chosen: Target = request.param
     monkeypatch.setattr(module, "host_target", lambda: chosen)
-    row_tile.cache_clear()
+    best_tile.cache_clear()
     yield chosen
-    row_tile.cache_clear()
+    best_tile.cache_clear()
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 8, 16])
@@ -29,7 +29,7 @@ def test_a_tile_fits_into_row_and_registers(
     machine: Target, columns: int, channels: int, stride: int
 ) -> None:
     row = replace(STEM, columns=columns, channels=channels, stride=stride)
-    tile = row_tile(row, 10.0)
+    tile = best_tile(row, 10.0)
     registers = 32 if machine.vector_bits == 512 else 16
     assert 1 <= tile.channels <= channels
     assert tile.channels * tile.vectors < registers
@@ -39,21 +39,21 @@ def test_a_tile_fits_into_row_and_registers(
 
 def test_known_layers_get_the_tiles_that_were_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "host_target", lambda: AVX512)
-    row_tile.cache_clear()
-    tile = row_tile(RESNEXT, 12.0)
+    best_tile.cache_clear()
+    tile = best_tile(RESNEXT, 12.0)
     assert (tile.channels, tile.vectors, tile.lanes) == (4, 4, 16)
-    tile = row_tile(STEM, 21.0)
+    tile = best_tile(STEM, 21.0)
     assert tile.vectors == 1 and tile.channels >= 16
-    row_tile.cache_clear()
+    best_tile.cache_clear()
     assert target.host_target is not module.host_target
 
 
 def test_cycles_count_what_is_done() -> None:
-    tile = row_tile(RESNEXT, 12.0)
+    tile = best_tile(RESNEXT, 12.0)
     assert tile.cycles(24.0) > 1.8 * tile.cycles(12.0)
-    wide = row_tile(replace(RESNEXT, columns=560), 12.0)
+    wide = best_tile(replace(RESNEXT, columns=560), 12.0)
     assert wide.cycles(12.0) > 8 * tile.cycles(12.0)
     # picks of lanes and wider numbers are not free
     strided, widened = (replace(RESNEXT, stride=4), replace(RESNEXT, widened=True))
     for row in (strided, widened):
-        assert row_tile(row, 12.0).cycles(12.0) > tile.cycles(12.0)
+        assert best_tile(row, 12.0).cycles(12.0) > tile.cycles(12.0)

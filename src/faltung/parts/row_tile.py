@@ -16,6 +16,8 @@ from .lanes import picks
 ENOUGH_SUMS = 8  # two additions begin in each cycle, and one takes four
 UNROLLED_TAPS = 16  # a longer kernel row is a loop over pieces of it
 _MOST_CODE = 1200  # operations to write down for a tile: a tenth of a second to compile
+_LONG_PIECES = 3  # a loop over a long kernel row and what is left over; half as much in each
+_FAR_ROWS, _FAR_STORE = 13, 8  # rows that are written at once, and cycles for one more
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Row:
     """Bytes of a number in a register."""
     widened: bool
     """Whether the image is kept in 16 bits."""
+    far: bool = False
+    """Whether the results go beyond the caches near a core."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class RowTile:
         whole, rest = divmod(needed, self.vectors)
         turn = whole * self._turn(self.vectors) + (self._turn(rest) if rest else 0)
         stores = needed * (self.channels + 10)
+        if self.row.far:
+            stores += needed * _FAR_STORE * max(0, self.channels - _FAR_ROWS)
         return -(-self.row.channels // self.channels) * (turns * turn + stores)
 
     def _turn(self, vectors: int) -> float:
@@ -65,7 +71,7 @@ class RowTile:
 
 
 @lru_cache(maxsize=1024)
-def row_tile(row: Row, turns: float) -> RowTile:
+def best_tile(row: Row, turns: float) -> RowTile:
     """The tile of a row that takes the fewest cycles, on this machine."""
     target = host_target()
     lanes = target.lanes(row.item_size)
@@ -83,6 +89,6 @@ def row_tile(row: Row, turns: float) -> RowTile:
             most = ENOUGH_SUMS // vectors
         channels = range(1, min(most, row.channels) + 1)
         choices += [RowTile(row, lanes, c, vectors) for c in channels]
-    taps = min(row.taps, UNROLLED_TAPS)
+    taps = row.taps if row.taps <= UNROLLED_TAPS else _LONG_PIECES * UNROLLED_TAPS // 2
     small = [choice for choice in choices if choice.code(taps) <= _MOST_CODE]
     return min(small or choices[:1], key=lambda tile: tile.cycles(turns))

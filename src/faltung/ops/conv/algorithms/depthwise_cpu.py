@@ -42,7 +42,7 @@ _MOST_UNROLLED_TAPS = 64  # a wider kernel would take longer to compile than it 
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
-_CALL_SECONDS = 4e-6
+_CALL_SECONDS = 2e-6
 _EFFICIENCY = 0.6
 _WIDENING = 0.55  # 16-bit numbers are widened anew for every tap
 _UNSHARED = 0.35  # where each output row loads its input rows for itself

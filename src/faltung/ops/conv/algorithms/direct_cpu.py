@@ -7,18 +7,15 @@ input row is loaded once and multiplied by the weights of all the tile's channel
 s, s vectors are loaded and every s-th lane is picked, and neighbouring taps pick the other lanes.
 Input channels and kernel rows are loops that carry the sums, kernel columns are unrolled (long rows
 of them in pieces). Taps that fall into zero padding are skipped: whole rows by the bounds of the
-loops, columns by masks. Nothing is padded, copied or packed.
-
-Where tiles do not divide the output channels, the last one overlaps the one before and computes
-some channels a second time: cheaper than code for a tile of another size.
+loops, columns by masks. Nothing is padded or copied; the weight is packed once, tile by tile. Where
+tiles do not divide the output channels, the last one overlaps the one before.
 
 Used for grouped convolution with 2 to 16 channels a group, first layers (few input channels), last
 layers (few output channels) and channel multipliers, in 1-D to 3-D. Not for many channels, where a
 matrix product is better, and not for channels-last images.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Sequence
 from math import gcd, prod
 
 import torch
@@ -28,13 +25,18 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
+from ....parts import activation, channel_sums, cover, lanes, row_classes, row_tile, taps
+from ....parts.activation import activated
+from ....parts.channel_sums import looped
 from ....parts.cover import Cover
 from ....parts.lanes import every
-from ....parts.row_tile import UNROLLED_TAPS, Row, RowTile, row_tile
+from ....parts.row_classes import RowClasses, row_period
+from ....parts.row_tile import UNROLLED_TAPS, Row, RowTile, best_tile
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
-from ...activations import activate
+from ...calling import allocator, launcher
 from ...geometry import Axis
+from ...packed import Packed
 from ..spec import ConvSpec
 
 # bytes of a number in a register
@@ -42,17 +44,14 @@ _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _MOST_STRIDE = 16  # along a row: vectors to pick lanes from
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
+_LINE = 64  # bytes
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
 _CALL_SECONDS = 4e-6
-# how much faster PyTorch was seen to be than its estimate, where layers suit it; an honest estimate
-# of ours must be higher by as much not to be preferred where it is the slower
-_UNDERESTIMATED = 2.0
-# with at most so many channels a group it was never that fast: in 2-D, in 1-D and 3-D, and with
-# groups of pointwise filters
-_FEW, _FEW_IN_OTHER_DIMENSIONS, _FEW_POINTWISE = 16, 128, 48
-_PARTS = (Cover.__init__, every, RowTile.cycles, taps_inside)
-_SOURCES = [__file__, *(part.__code__.co_filename for part in _PARTS)]
+_SECOND_CACHE = 2 << 20  # bytes of a core
+_WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
+_EFFICIENCY = 0.85  # of what the tiles expect
+_PARTS = (activation, channel_sums, cover, lanes, row_classes, row_tile, taps)
 
 
 class DirectCpu(Algorithm):
@@ -76,67 +75,71 @@ class DirectCpu(Algorithm):
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """The cycles that the tiles take, or the bytes at memory speed if that is slower."""
+        """The cycles that the tiles take, and part of what moving the bytes takes."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        computing = _tiling(spec)[1] * per_cycle / machine.peak
-        modesty = _UNDERESTIMATED if _is_easy_for_others(spec) else 1.0
-        return _CALL_SECONDS + modesty * max(computing, spec.bytes / machine.bandwidth)
+        computing = _tiling(spec)[1] * per_cycle / (machine.peak * _EFFICIENCY)
+        far = max(0, spec.bytes - machine.cores * _SECOND_CACHE)
+        return _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
+
+    def workspace(self, spec: ConvSpec) -> int:
+        """The packed weight."""
+        classes, terms = _classes(spec), spec.in_channels // spec.groups * spec.taps
+        return spec.groups * classes.tiles * classes.channels * terms * _DTYPES[spec.dtype]
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         routine = compiled(
-            f"{self.name} {replace(spec, activation=None)}", 3 + spec.bias,
-            lambda: _Recording(spec).r, sources=_SOURCES,
+            f"{self.name} {spec}", 3 + spec.bias, lambda: _Recording(spec).r,
+            sources=[__file__, *(str(part.__file__) for part in _PARTS)],
         )  # fmt: skip
-        shape, dtype, activation = spec.y_shape, getattr(torch, spec.dtype), spec.activation
-        weights = getattr(torch, _weights(spec))
+        make = allocator(spec.y_shape, spec.dtype, spec.layout)
+        launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
+        inputs, wide, classes = spec.in_channels // spec.groups, _wide(spec), _classes(spec)
+        shape = (spec.groups, classes.outputs, inputs, spec.taps)
+        pack = Packed(lambda w: classes.packed(w.to(getattr(torch, wide)).reshape(shape)))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = torch.empty(shape, dtype=dtype)
-            given = [y, x, w.to(weights).contiguous()]
-            if bias is not None:
-                given.append(bias.to(weights).contiguous())
-            routine(torch.get_num_threads(), *[t.data_ptr() for t in given])
-            return activate(activation, y)
+            y = make()
+            given = [y, x, pack(w)] if bias is None else [y, x, pack(w), bias.contiguous()]
+            launch(*[t.data_ptr() for t in given])
+            return y
 
         return run
 
 
 def _tiling(spec: ConvSpec) -> tuple[RowTile, float]:
     """How rows of outputs are cut, and the cycles of one core that all of them take."""
+    period = _period(spec)
     row = Row(
-        columns=spec.output_size[-1], channels=spec.out_channels // spec.groups,
+        columns=spec.output_size[-1], channels=spec.out_channels // spec.groups // period,
         taps=spec.kernel_size[-1], stride=spec.stride[-1], item_size=_DTYPES[spec.dtype],
         widened=spec.item_size == 2,
+        far=period == 1 and prod(spec.y_shape) * spec.item_size > _SECOND_CACHE,
     )  # fmt: skip
     rows = prod(spec.output_size[:-1])
     turns = prod(axis.executed for axis in spec.axes[:-1]) * spec.in_channels / spec.groups / rows
-    tile = row_tile(row, turns)
-    return tile, spec.batch * spec.groups * rows * tile.cycles(turns)
+    tile = best_tile(row, turns)
+    return tile, spec.batch * spec.groups * period * rows * tile.cycles(turns)
 
 
-def _is_easy_for_others(spec: ConvSpec) -> bool:
-    """Whether this is where PyTorch was seen to be at its best: a large enough matrix product."""
-    inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
-    few = min(inputs, outputs)
-    if spec.dtype == "bfloat16" and (spec.groups == 1 or inputs >= _FEW):
-        return True  # some processors multiply matrices of bfloat16 in hardware
-    if spec.dtype == "float16":
-        return False
-    if spec.taps == 1:
-        return spec.groups == 1 or few > _FEW_POINTWISE
-    if spec.dtype == "float64":
-        return False
-    if spec.dims == 2:
-        return few > _FEW or spec.stride[-1] >= 8
-    return few > _FEW_IN_OTHER_DIMENSIONS or (
-        spec.stride[-1] > 4 and outputs > _FEW_IN_OTHER_DIMENSIONS
-    )
+def _period(spec: ConvSpec) -> int:
+    """How far apart the channels of a tile are, so that all write whole lines; mostly 1."""
+    lanes = host_target().lanes(spec.item_size)
+    one_row = prod(spec.output_size) == spec.output_size[-1] and not any(spec.padding[-1])
+    if not one_row or spec.item_size != _DTYPES[spec.dtype] or lanes * spec.item_size != _LINE:
+        return 1
+    return row_period(spec.out_channels // spec.groups, spec.output_size[-1], lanes)
 
 
-def _weights(spec: ConvSpec) -> str:
-    """The dtype that weights and bias are handed over in: 16 bits are widened once, not per use."""
+def _wide(spec: ConvSpec) -> str:
+    """The dtype of the packed weight: 16 bits are widened once, not at every use."""
     return "float64" if spec.dtype == "float64" else "float32"
+
+
+def _classes(spec: ConvSpec) -> RowClasses:
+    """The channels of a tile: neighbours, or those whose rows begin at the same place of a line."""
+    outputs = spec.out_channels // spec.groups
+    return RowClasses(outputs, _period(spec), _tiling(spec)[0].channels)
 
 
 class _Recording:
@@ -156,26 +159,51 @@ class _Recording:
         planes = spec.batch * spec.groups * self.depth.output_size
         self.rows = Cover(self.high.output_size, 1, -(-_ITEMS // max(planes, 1)))
         items = planes * self.rows.blocks
-        self.tiles = Cover(self.outputs, self.channels, -(-_ITEMS // max(items, 1)))
+        self.classes = _classes(spec)
+        items *= self.classes.period
+        self.tiles = Cover(self.classes.members, self.channels, -(-_ITEMS // max(items, 1)))
         r = self.r = Routine("direct", items * self.tiles.blocks)
         self.y = r.writes("y", spec.dtype, prod(spec.y_shape))
         self.x = r.reads("x", spec.dtype, prod(spec.x_shape))
-        self.w = r.reads("w", _weights(spec), prod(spec.w_shape))
-        self.b = r.reads("b", _weights(spec), spec.out_channels) if spec.bias else None
+        self.tile_weights = self.inputs * spec.taps * self.channels
+        self.w = r.reads("w", _wide(spec), spec.groups * self.classes.tiles * self.tile_weights)
+        self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
         with r.work() as item:
             self.item(item)
 
     def item(self, item: Value) -> None:
         """Some rows of some output channels of a group, at one output depth."""
+        classes = self.classes
         tile_block, rest = item % self.tiles.blocks, item // self.tiles.blocks
-        row_block, plane = rest % self.rows.blocks, rest // self.rows.blocks
+        row_block, rest = rest % self.rows.blocks, rest // self.rows.blocks
+        self.kin, plane = rest % classes.period, rest // classes.period
         self.od, self.group = plane % self.depth.output_size, plane // self.depth.output_size
         self.x_group = self.group * (self.inputs * prod(self.spec.input_size))
         # rows inside: a channel's rows follow each other in memory, which stores go through best
-        with self.tiles.loop(self.r, tile_block) as output:
-            self.w_tile = self.group % self.spec.groups * self.outputs + output
+        with self.tiles.loop(self.r, tile_block) as member:
+            output, group = self.kin + member * classes.period, self.group % self.spec.groups
+            self.first_output = group * self.outputs + output
+            # the last tile may begin before the end of the one before
+            tile = (group * classes.period + self.kin) * (classes.tiles // classes.period)
+            tile = tile + (member + (self.channels - 1)) // self.channels
+            self.weights = tile * self.tile_weights
             with self.rows.loop(self.r, row_block) as row:
-                self.columns(row, output)
+                if classes.period > 1:
+                    self.aligned_columns(row, output)
+                else:
+                    self.columns(row, output)
+
+    def aligned_columns(self, row: Value, output: Value) -> None:
+        """All tiles of a row, between those at its ends such that stores do not cross a line."""
+        r, size, step = self.r, self.wide.output_size, self.vectors * self.lanes
+        first = (self.lanes - self.kin * size % self.lanes) % self.lanes
+        last = next(begin for begin in range(size - step, -1, -1) if self.is_inside(begin))
+        turns = (last - first + (step - 1)) // step + 2
+        with r.loop(0, turns) as loop:
+            column = r.maximum(first + (loop.index - 1) * step, 0)
+            _Tile(self, row, output, r.minimum(column, last), self.vectors).record()
+        if last < size - step:
+            _BorderTile(self, row, output, r.const(size - step), self.vectors).record()
 
     def columns(self, row: Value, output: Value) -> None:
         """All tiles of a row: those that stay inside in a loop, the others one by one.
@@ -226,36 +254,37 @@ class _Tile:
         of, r = self.of, self.r
         sums = []
         for o in range(of.channels):
-            start = r.load(of.b, of.w_tile + o) if of.b else r.const(0, of.kind)
+            at = of.first_output + o * of.classes.period
+            start = r.load(of.b, at) if of.b else r.const(0, of.kind)
             sums += [r.splat(start, of.lanes)] * self.vectors
         self.store(self.over_channels(sums))
 
-    def over_channels(self, sums: list[Value]) -> list[Value]:
+    def over_channels(self, sums: Sequence[Value]) -> Sequence[Value]:
         """The sums over input channels, and in each of them over planes and rows."""
         of = self.of
-        size, kernel = of.spec.input_size, of.spec.kernel_size
-        area, row_taps = prod(size[-2:]), kernel[-1]
+        size, row_weights = of.spec.input_size, of.wide.kernel_size * of.channels
+        area = prod(size[-2:])
         top = [self.first_read(of.depth, of.od), self.first_read(of.high, self.row)]
         corner = of.x_group + (top[0] * of.high.input_size + top[1]) * of.wide.input_size
         bounds = [self.taps(of.depth, of.od), self.taps(of.high, self.row)]
 
-        def channel(c: Value, sums: list[Value]) -> list[Value]:
+        def channel(c: Value, sums: Sequence[Value]) -> Sequence[Value]:
             x_plane = corner + c * prod(size)
-            w_plane = (of.w_tile * of.inputs + c) * of.spec.taps
+            w_plane = of.weights + c * (of.spec.taps * of.channels)
 
-            def plane(kd: Value, sums: list[Value]) -> list[Value]:
+            def plane(kd: Value, sums: Sequence[Value]) -> Sequence[Value]:
                 x_first = x_plane + kd * (of.depth.dilation * area)
-                w_first = w_plane + kd * prod(kernel[-2:])
+                w_first = w_plane + kd * (of.high.kernel_size * row_weights)
 
-                def row(kh: Value, sums: list[Value]) -> list[Value]:
+                def row(kh: Value, sums: Sequence[Value]) -> Sequence[Value]:
                     base = x_first + kh * (of.high.dilation * of.wide.input_size)
-                    return self.over_columns(sums, base, w_first + kh * row_taps)
+                    return self.over_columns(sums, base, w_first + kh * row_weights)
 
-                return self.loop(bounds[1], sums, row)
+                return looped(self.r, bounds[1], sums, row)
 
-            return self.loop(bounds[0], sums, plane)
+            return looped(self.r, bounds[0], sums, plane)
 
-        return self.loop((self.r.const(0), self.r.const(of.inputs)), sums, channel)
+        return looped(self.r, (self.r.const(0), self.r.const(of.inputs)), sums, channel)
 
     def first_read(self, axis: Axis, output: Value) -> Value:
         """Where on an axis the first tap of an output looks."""
@@ -270,49 +299,38 @@ class _Tile:
             stride=axis.stride, low=axis.padding[0], dilation=axis.dilation,
         )  # fmt: skip
 
-    def loop(
-        self,
-        bounds: tuple[Value, Value],
-        sums: list[Value],
-        turn: Callable[[Value, list[Value]], list[Value]],
-    ) -> list[Value]:
-        """A loop that carries the sums; one turn is none."""
-        begin, end = (bound.op.attr if bound.op.name == "const" else None for bound in bounds)
-        if begin is not None and end == begin + 1:
-            return turn(bounds[0], sums)
-        with self.r.loop(*bounds, carried=sums) as loop:
-            loop.carry(*turn(loop.index, list(loop.carried)))
-        return list(loop.results)
-
-    def over_columns(self, sums: list[Value], base: Value, weights: Value) -> list[Value]:
+    def over_columns(self, sums: Sequence[Value], base: Value, weights: Value) -> Sequence[Value]:
         """One input row's part in the sums: every column tap, a long row of them in pieces."""
         of, taps = self.of, self.of.wide.kernel_size
         if taps <= UNROLLED_TAPS or not self.may_shift:
             return self.over_taps(sums, base, weights, range(taps))
         whole, rest = divmod(taps, of.piece)
 
-        def piece(turn: Value, sums: list[Value], count: int = of.piece) -> list[Value]:
+        def piece(turn: Value, sums: Sequence[Value], count: int = of.piece) -> Sequence[Value]:
             self.shift = turn * (of.piece * of.wide.dilation)
-            return self.over_taps(sums, base, weights + turn * of.piece, range(count))
+            first = weights + turn * (of.piece * of.channels)
+            return self.over_taps(sums, base, first, range(count))
 
-        sums = self.loop((self.r.const(0), self.r.const(whole)), sums, piece)
+        sums = looped(self.r, (self.r.const(0), self.r.const(whole)), sums, piece)
         return piece(self.r.const(whole), sums, rest)
 
-    def over_taps(self, sums: list[Value], base: Value, weights: Value, taps: range) -> list[Value]:
+    def over_taps(
+        self, sums: Sequence[Value], base: Value, weights: Value, taps: range
+    ) -> Sequence[Value]:
         """The part of some column taps."""
         of, r = self.of, self.r
-        sums = list(sums)
+        found = list(sums)
         for tap in taps:
             if tap and tap % _TAPS_TOGETHER == 0 and of.wide.stride == 1:
                 r.cut()
             stretches = [self.stretch(base, tap, v) for v in range(self.vectors)]
             for o in range(of.channels):
-                at = weights + (o * of.inputs * of.spec.taps + tap)
+                at = weights + (tap * of.channels + o)
                 weight = r.splat(r.load(of.w, at), of.lanes)
                 for n, stretch in enumerate(stretches, o * self.vectors):
                     if stretch is not None:
-                        sums[n] = r.fma(stretch, weight, sums[n])
-        return sums
+                        found[n] = r.fma(stretch, weight, found[n])
+        return found
 
     def stretch(self, base: Value, tap: int, vector: int) -> Value | None:
         """The inputs that a vector of outputs reads through a column tap; None if only padding."""
@@ -331,7 +349,7 @@ class _Tile:
         first = self.column * of.wide.stride + offset + self.shift
         return self.r.load(of.x, base + first, of.lanes)
 
-    def store(self, sums: list[Value]) -> None:
+    def store(self, sums: Sequence[Value]) -> None:
         """Write the outputs that exist."""
         of = self.of
         size = of.spec.output_size
@@ -339,7 +357,9 @@ class _Tile:
         first = first + (of.od * of.high.output_size + self.row) * of.wide.output_size + self.column
         for n, total in enumerate(sums):
             o, offset = n // self.vectors, n % self.vectors * of.lanes
-            self.r.store(of.y, first + (o * prod(size) + offset), total, self.existing(offset))
+            at = first + (o * of.classes.period * prod(size) + offset)
+            value = activated(self.r, of.spec.activation, total)
+            self.r.store(of.y, at, value, self.existing(offset))
 
     def existing(self, offset: int) -> Value | None:
         """The mask of a vector's outputs that exist; None if all do."""

@@ -1,0 +1,390 @@
+"""Grouped convolution of channels-last images with few channels a group.
+
+    y[q, o] = b[o] + Σ_{c, t} x[q·s − low + t·d, c] · w[t, c, o]          c in the group of o
+
+Lanes are the output channels of several whole groups (see `parts.group_lanes`). The inputs of these
+groups at one pixel are loaded together; each turn picks one input of its group for every lane and
+multiplies it by the weights of all taps through which an output of the tile reads the pixel. Groups
+are not filled up with zeros, and stride and dilation cost nothing.
+
+Where kernel rows see what others see for the next output row (stride and dilation 1 in height), two
+rows are computed together from fewer products: see `parts.row_pairs`. Sums of rows are added up in
+registers there, and picked from instead of pixels.
+
+Used for 2 to 8 channels a group, channel multipliers, and every number of inputs and outputs of
+which two groups fit into a vector, in 2-D and 3-D. Not for contiguous images, and not for depthwise
+convolution, which needs no picks.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ....lang.compile import compiled
+from ....lang.routine import Routine, Value
+from ....lang.target import host_target, unavailable
+from ....machine import Machine
+from ....parts import (
+    activation,
+    channel_sums,
+    cover,
+    gather_panel,
+    group_lanes,
+    group_sums,
+    group_tile,
+    row_pairs,
+    row_tiles,
+    taps,
+)  # fmt: skip
+from ....parts.activation import activated
+from ....parts.channel_sums import looped
+from ....parts.cover import Cover
+from ....parts.group_lanes import GroupLanes
+from ....parts.group_sums import GroupSums, Line
+from ....parts.group_tile import MOST_CODE, best_tile
+from ....parts.row_pairs import Combined, Goal, Pairing
+from ....parts.row_tiles import RowTiles
+from ....parts.taps import taps_inside
+from ....planning import Algorithm, Run
+from ...calling import allocator, launcher
+from ...geometry import Axis
+from ...packed import Packed
+from ..spec import ConvSpec
+
+# bytes of a number in a register
+_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
+_ITEMS = 32  # pieces of work to share out, if there are so many
+_MOST_ENDS = 2
+_NEAR_BYTES = 40 << 10  # of weights that stay in the first cache
+
+_CALL_SECONDS = 6e-6
+_SECOND_CACHE = 2 << 20  # bytes of a core
+_WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
+_EFFICIENCY = 0.75  # of the cycles that arithmetic and picks take by count
+_PARTS = (
+    activation, channel_sums, cover, gather_panel, group_lanes, group_sums, group_tile,
+    row_pairs, row_tiles, taps,
+)  # fmt: skip
+
+
+class GroupedChannelsLastCpu(Algorithm):
+    """Few channels a group, direct, vectors along several groups."""
+
+    tasks = frozenset({"forward"})
+
+    def unsupported(self, spec: ConvSpec) -> list[str]:
+        """Anything but channels-last images of floating-point numbers in small groups."""
+        reasons = []
+        if spec.dtype not in _DTYPES:
+            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
+        if spec.layout != "channels_last":
+            reasons.append(f"needs a channels-last image, has {spec.layout}")
+        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
+            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        if (missing := unavailable()) is not None:
+            return [*reasons, missing]
+        lanes = host_target().lanes(_DTYPES.get(spec.dtype, 4))
+        outputs = spec.out_channels // spec.groups
+        if spec.groups < 2 or 2 * outputs > lanes:
+            reasons.append(
+                f"needs two groups to a vector of {lanes} channels, has {spec.groups} of {outputs}"
+            )
+        elif not reasons and (code := _Layout(spec).code) > 2 * MOST_CODE:
+            reasons.append(f"would write down {code} operations, more than {2 * MOST_CODE}")
+        return reasons
+
+    def seconds(self, spec: ConvSpec, machine: Machine) -> float:
+        """The cycles that tiles take, and part of what moving the bytes takes."""
+        per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
+        computing = _Layout(spec).cycles * per_cycle / (machine.peak * _EFFICIENCY)
+        far = max(0, spec.bytes - machine.cores * _SECOND_CACHE)
+        return _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
+
+    def workspace(self, spec: ConvSpec) -> int:
+        """The packed weight."""
+        layout = _Layout(spec)
+        return layout.lanes.blocks * layout.weights * layout.item_size
+
+    def build(self, spec: ConvSpec) -> Run:
+        """`run(x, w, bias=None)`."""
+        layout = _Layout(spec)
+        routine = compiled(
+            f"{self.name} {spec}", 3 + spec.bias, lambda: _Recording(layout).r,
+            sources=[__file__, *(str(part.__file__) for part in _PARTS)],
+        )  # fmt: skip
+        make = allocator(spec.y_shape, spec.dtype, spec.layout)
+        launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
+        pack = Packed(layout.packed)
+
+        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+            y = make()
+            given = [y, x, pack(w)] if bias is None else [y, x, pack(w), bias.contiguous()]
+            launch(*[t.data_ptr() for t in given])
+            return y
+
+        return run
+
+
+class _Layout:
+    """How a spec is cut; in two dimensions the depth has size 1."""
+
+    def __init__(self, spec: ConvSpec) -> None:
+        self.spec = spec
+        self.depth, self.high, self.wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
+        self.item_size = _DTYPES[spec.dtype]
+        self.wide_name = "float64" if spec.dtype == "float64" else "float32"
+        lanes = host_target().lanes(self.item_size)
+        while lanes > 4 and spec.out_channels <= lanes // 2:
+            lanes //= 2
+        self.lanes = GroupLanes(
+            spec.groups, spec.in_channels // spec.groups, spec.out_channels // spec.groups, lanes
+        )
+        self.tile = best_tile(self.lanes, (self.depth, self.high, self.wide))
+        self.pairs = self.tile.pairs
+        wide = self.wide
+        self.tiles = RowTiles(
+            wide.output_size, self.tile.columns, wide.stride, wide.padding[0], wide.span,
+            wide.input_size,
+        )  # fmt: skip
+        self.lines = -(-self.high.output_size // (2 if self.pairs else 1))
+        planes = max(spec.batch, 1) * self.depth.output_size
+        wanted = -(-_ITEMS // planes)
+        self.rows = Cover(self.lines, 1, wanted)
+        self.parts = Cover(self.lanes.blocks, 1, max(1, wanted // self.rows.blocks))
+        self.items = spec.batch * self.depth.output_size * self.rows.blocks * self.parts.blocks
+
+    @property
+    def code(self) -> int:
+        """About how many operations are written down."""
+        return self.tile.code(self.lanes, self.wide)
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of one core that arithmetic and picks take."""
+        one = self.tile.cycles(self.lanes, (self.depth, self.high, self.wide))
+        return self.spec.batch * one
+
+    @property
+    def ends_known(self) -> bool:
+        """Whether the tiles that may see padding are so few that each is written down."""
+        tiles = self.tiles
+        return tiles.count - tiles.behind_inside + tiles.first_inside <= _MOST_ENDS
+
+    @property
+    def blocks_inside(self) -> bool:
+        """Whether all blocks of a tile come before the next tile, while weights stay near.
+
+        Then whole pixels are read and written one after the other.
+        """
+        return self.weights * self.lanes.blocks * self.item_size <= _NEAR_BYTES
+
+    def may_miss(self, product: Combined) -> bool:
+        """Whether for some pair of rows it has a row that is not in the image."""
+        high = self.high
+        last = (self.lines - 1) * 2 * high.stride - high.padding[0]
+        offsets = [offset for offset, _ in product.rows]
+        return min(offsets) < high.padding[0] or last + max(offsets) >= high.input_size
+
+    # -- the weight -------------------------------------------------------------------------------
+
+    @cached_property
+    def kernel_rows(self) -> int:
+        """Rows of weights of a kernel plane: the products of a pair, or the kernel's."""
+        return len(self.pairs.products) if self.pairs else self.high.kernel_size
+
+    @property
+    def weights(self) -> int:
+        """Numbers of the weight of one block."""
+        rows = self.depth.kernel_size * self.kernel_rows
+        return rows * self.lanes.inputs * self.wide.kernel_size * self.lanes.lanes
+
+    def packed(self, w: Tensor) -> Tensor:
+        """By blocks: kernel plane, row or product, turn, column, lane."""
+        lanes = self.lanes
+        kernel = (self.depth.kernel_size, self.high.kernel_size, self.wide.kernel_size)
+        w = w.to(getattr(torch, self.wide_name)).reshape(*w.shape[:2], *kernel)
+        if self.pairs:
+            w = torch.stack([product.weights(w, 3) for product in self.pairs.products], 3)
+        real = [lane if lane < lanes.used else 0 for lane in range(lanes.lanes)]
+        firsts = torch.tensor([lanes.first(n) * lanes.outputs for n in range(lanes.blocks)])
+        outputs = firsts[:, None, None] + torch.tensor(real)
+        turns = [[lanes.input(turn, lane) for lane in real] for turn in range(lanes.inputs)]
+        packed = w[outputs, torch.tensor(turns, dtype=torch.long).view(-1, lanes.lanes)]
+        packed[:, :, lanes.used :] = 0
+        return packed.permute(0, 3, 4, 1, 5, 2).contiguous()
+
+
+class _Recording:
+    """The routine for one spec."""
+
+    def __init__(self, layout: _Layout) -> None:
+        self.of, spec = layout, layout.spec
+        self.kind = "f64" if spec.dtype == "float64" else "f32"
+        r = self.r = Routine("grouped_channels_last", layout.items)
+        lanes = self.lanes = layout.lanes
+        self.y = r.writes("y", spec.dtype, prod(spec.y_shape))
+        self.x = r.reads("x", spec.dtype, prod(spec.x_shape))
+        self.w = r.reads("w", layout.wide_name, lanes.blocks * layout.weights)
+        self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
+        self.sums = GroupSums(
+            r, self.x, self.w, lanes, layout.tile, layout.high, layout.wide, spec.in_channels
+        )
+        with r.work() as item:
+            self.real = None if lanes.used == lanes.lanes else r.below(lanes.used, lanes.lanes)
+            self.item(item)
+
+    def item(self, item: Value) -> None:
+        """Some rows of some blocks of channels at one output depth."""
+        of, r = self.of, self.r
+        part, item = item % of.parts.blocks, item // of.parts.blocks
+        rows, item = item % of.rows.blocks, item // of.rows.blocks
+        self.od, self.n = item % of.depth.output_size, item // of.depth.output_size
+        self.planes = self.bounds(of.depth, self.od)
+        with of.rows.loop(r, rows) as line:
+            self.line = line
+            if of.pairs is None:
+                self.seen = self.bounds(of.high, line)
+            if of.blocks_inside:
+                for tiles, at_end in self.tiles():
+                    with tiles as column, of.parts.loop(r, part) as block:
+                        self.tile(block, column, at_end)
+            else:
+                with of.parts.loop(r, part) as block:
+                    for tiles, at_end in self.tiles():
+                        with tiles as column:
+                            self.tile(block, column, at_end)
+
+    def bounds(self, axis: Axis, output: Value) -> tuple[Value, Value]:
+        """The first tap through which an output sees the input, and the end of them."""
+        if axis.executed == axis.output_size * axis.kernel_size:
+            return self.r.const(0), self.r.const(axis.kernel_size)
+        return taps_inside(
+            self.r, output, input_size=axis.input_size, kernel_size=axis.kernel_size,
+            stride=axis.stride, low=axis.padding[0], dilation=axis.dilation,
+        )  # fmt: skip
+
+    def tiles(self) -> Iterator[tuple[AbstractContextManager[Value], bool]]:
+        """The first columns of all tiles, and whether they may see padding.
+
+        The few of which that is so are known while recording; many are a loop, and find out.
+        """
+        of, tiles = self.of, self.of.tiles
+        first, behind = tiles.first_inside, tiles.behind_inside
+        if first < behind:
+            yield self.some_tiles(first, behind), False
+        if of.ends_known:
+            for tile in (*range(first), *range(behind, tiles.count)):
+                yield nullcontext(self.r.const(tiles.start(tile))), True
+            return
+        for begin, end in ((0, first), (behind, tiles.count)):
+            if begin < end:
+                yield self.some_tiles(begin, end), True
+
+    @contextmanager
+    def some_tiles(self, begin: int, end: int) -> Iterator[Value]:
+        with self.r.loop(begin, end) as loop:
+            yield self.of.tiles.column(self.r, loop.index)
+
+    # -- the tiles --------------------------------------------------------------------------------
+
+    def tile(self, block: Value, column: Value, at_end: bool) -> None:
+        """Sum up and store the outputs from a column on, of one row or of two."""
+        of, r, lanes = self.of, self.r, self.lanes
+        group = r.minimum(block * lanes.together, lanes.groups - lanes.together)
+        self.output, size = group * lanes.outputs, of.tile.columns
+        start = r.const(0, self.kind, lanes.lanes)
+        if self.b:
+            start = r.load(self.b, self.output, lanes.lanes, self.real)
+        row = self.line * ((2 if of.pairs else 1) * of.high.stride) - of.high.padding[0]
+        plane = self.n * of.depth.input_size + self.od * of.depth.stride - of.depth.padding[0]
+        place = column * of.wide.stride - of.wide.padding[0]
+        pixel = (plane * of.high.input_size + row) * of.wide.input_size + place
+        line = Line(
+            pixel * of.spec.in_channels + group * lanes.inputs, place, None, block * of.weights,
+            at_end,
+        )  # fmt: skip
+        if of.pairs is None:
+            self.store(self.one_row([start] * size, line), column, 0)
+            return
+        sums = self.two_rows(of.pairs, [start] * size, line, row)
+        self.store(sums[:size], column, 0)
+        if of.high.output_size % 2 == 0:
+            self.store(sums[size:], column, 1)
+        else:
+            with r.when(self.line < of.lines - 1):
+                self.store(sums[size:], column, 1)
+
+    def store(self, sums: Sequence[Value], column: Value, down: int) -> None:
+        """Store the outputs of a row."""
+        of, r = self.of, self.r
+        row = (self.n * of.depth.output_size + self.od) * of.high.output_size + down
+        row = row + self.line * (2 if of.pairs else 1)
+        at = (row * of.wide.output_size + column) * of.spec.out_channels + self.output
+        for n, total in enumerate(sums):
+            value = activated(r, of.spec.activation, total)
+            r.store(self.y, at + n * of.spec.out_channels, value, self.real)
+
+    def moved(self, line: Line, planes: Value, rows: Value, weights: Value) -> Line:
+        """So many planes and rows of the image and rows of weights further on."""
+        of = self.of
+        row = of.wide.input_size * of.spec.in_channels
+        pixel = line.pixel + planes * (of.high.input_size * row) + rows * row
+        return replace(line, pixel=pixel, weights=line.weights + weights * self.sums.row_weights)
+
+    def one_row(self, sums: Sequence[Value], line: Line) -> Sequence[Value]:
+        """The sums over kernel planes and rows."""
+        of, r, nothing = self.of, self.r, self.r.const(0)
+
+        def plane(kd: Value, sums: Sequence[Value]) -> Sequence[Value]:
+            first = self.moved(line, kd * of.depth.dilation, nothing, kd * of.kernel_rows)
+
+            def row(kh: Value, sums: Sequence[Value]) -> Sequence[Value]:
+                one = self.moved(first, nothing, kh * of.high.dilation, kh)
+                return self.sums.over_columns(sums, one)
+
+            return looped(r, self.seen, sums, row)
+
+        return looped(r, self.planes, sums, plane)
+
+    def two_rows(
+        self, pairs: Pairing, sums: Sequence[Value], line: Line, row: Value
+    ) -> Sequence[Value]:
+        """The sums of both rows; `sums` are what those of either begin with."""
+        r, size = self.r, len(sums)
+        nothing = [r.const(0, self.kind, self.lanes.lanes)] * size
+        found = self.over_products(pairs, [*sums, *nothing], line, row, (Goal.BOTH, Goal.APART))
+        both = list(zip(found[:size], found[size:], strict=True))
+        if pairs.count(Goal.APART):
+            found = [*(a + b for a, b in both), *(a - b for a, b in both)]
+        else:
+            found = [*found[:size], *found[:size]]
+        return self.over_products(pairs, found, line, row, (Goal.FIRST, Goal.SECOND))
+
+    def over_products(
+        self, pairs: Pairing, sums: Sequence[Value], line: Line, row: Value,
+        goals: tuple[Goal, Goal],
+    ) -> Sequence[Value]:  # fmt: skip
+        """Those products of all kernel planes that are added to either half of the sums."""
+        of, r, size, nothing = self.of, self.r, len(sums) // 2, self.r.const(0)
+
+        def plane(kd: Value, sums: Sequence[Value]) -> Sequence[Value]:
+            halves = [list(sums[:size]), list(sums[size:])]
+            for n, product in enumerate(pairs.products):
+                if product.to in goals:
+                    planes = kd * of.depth.dilation
+                    one = self.moved(line, planes, nothing, kd * of.kernel_rows + n)
+                    if of.may_miss(product):
+                        one = replace(one, row=row)
+                    half = goals.index(product.to)
+                    halves[half] = self.sums.product(halves[half], one, product)
+            return [*halves[0], *halves[1]]
+
+        return looped(r, self.planes, sums, plane)
+
+
+ALGORITHM = GroupedChannelsLastCpu()

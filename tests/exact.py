@@ -1,0 +1,120 @@
+"""What tests of generated routines share: whole numbers, where every sum is exact, and PyTorch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import faltung
+from faltung.ops.conv.spec import ConvSpec
+from faltung.planning import Algorithm
+
+GUARD = Path(__file__).parent / "guard.py"
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def whole_operands(spec: ConvSpec) -> list[Tensor]:
+    """Operands of small whole numbers, in float64."""
+    shapes = [*spec.operand_shapes] + ([(spec.out_channels,)] if spec.bias else [])
+    # few enough ones that every sum is a number of bfloat16
+    most = 1 if spec.item_size == 2 else 4
+    return [torch.randint(-most, most + 1, shape).double() for shape in shapes]
+
+
+def laid(image: Tensor, spec: ConvSpec) -> Tensor:
+    """The same numbers in memory as the spec says they lie."""
+    if spec.layout != "channels_last":
+        return image
+    return image.contiguous(memory_format=CHANNELS_LAST[image.dim()])
+
+
+def by_torch(spec: ConvSpec, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """What PyTorch makes of it in the operands' own dtype, rounded to the spec's."""
+    x = F.pad(x, [size for pair in reversed(spec.padding) for size in pair])
+    y = CONV[spec.dims](x, w, b, spec.stride, 0, spec.dilation, spec.groups)
+    for axis, size in enumerate(spec.output_size, 2):
+        y = y.narrow(axis, 0, size)
+    return y.to(getattr(torch, spec.dtype))
+
+
+def check(algorithm: Algorithm, text: str, between_nans: Callable[[Tensor], Tensor]) -> None:
+    """The algorithm's result is PyTorch's, to the bit, and in its memory order."""
+    spec = ConvSpec.parse(text)
+    assert algorithm.unsupported(spec) == []
+    operands = whole_operands(spec)
+    given = [between_nans(t.to(getattr(torch, spec.dtype))) for t in operands]
+    if spec.layout == "channels_last":
+        order = (0, *range(2, spec.dims + 2), 1)
+        inside = between_nans(given[0].permute(order).contiguous())
+        given[0] = inside.permute(0, spec.dims + 1, *range(1, spec.dims + 1))
+    y = algorithm.build(spec)(*given)
+    assert torch.equal(y, by_torch(spec, *operands)), text
+    assert laid(y, spec).data_ptr() == y.data_ptr(), text
+
+
+def spelled(words: str, widths: Sequence[int]) -> list[str]:
+    """Problems of four rows and every width for which the kernel is not too wide.
+
+    `words` are the channels, the rest and, last, the dtype, which a layout may stand before.
+    """
+    image, numbers = " ".join(words.split()[:2]), " ".join(words.split()[2:])
+    found = []
+    for width in widths:
+        text = f"forward n1 {image} i4x{width} {numbers} cpu"
+        try:
+            ConvSpec.parse(text)
+        except faltung.ArgumentError:
+            continue
+        found.append(text)
+    assert len(found) >= len(widths) - 4
+    return found
+
+
+def guarded(algorithm: Algorithm, texts: Sequence[str]) -> None:
+    """The algorithm stays inside of its memory: it runs flush against pages of none."""
+    done = subprocess.run(
+        [sys.executable, str(GUARD), algorithm.name, *texts],
+        capture_output=True, text=True, timeout=600, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
+    assert done.stdout.endswith("fine\n")
+
+
+def same_for_any_number_of_threads(algorithm: Algorithm, text: str) -> None:
+    """The same bits whatever the number of threads."""
+    spec = ConvSpec.parse(text)
+    operands = [torch.randn(t.shape) for t in whole_operands(spec)]
+    operands[0] = laid(operands[0], spec)
+    run, before, results = algorithm.build(spec), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            results.append(run(*operands))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+    assert not results[0].isnan().any()
+
+
+def written(ops: list) -> int:  # type: ignore[type-arg]
+    """How many operations are written down: compiling takes about 0.1 s a thousand."""
+    return sum(1 + written(op.body) for op in ops if op.name != "const")
+
+
+def planned(text: str) -> faltung.Plan:
+    """The plan for a call of that problem."""
+    spec = ConvSpec.parse(text)
+    operands = [
+        torch.empty(shape, dtype=getattr(torch, spec.dtype)) for shape in spec.operand_shapes
+    ]
+    return faltung.plan(
+        laid(operands[0], spec), operands[1], stride=spec.stride,
+        padding=[low for low, _ in spec.padding], dilation=spec.dilation, groups=spec.groups,
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""Running Winograd's routine as it is cut by hand, for tests."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faltung.lang.compile import compiled
+from faltung.parts import (
+    activation,
+    taps,
+    transpose,
+    winograd_problem,
+    winograd_routine,
+    winograd_strips,
+    winograd_tiles,
+    winograd_transforms,
+)
+from faltung.parts.winograd_problem import Layout, Problem
+from faltung.parts.winograd_weights import transformed_weight
+
+PARTS = (activation, taps, transpose, winograd_problem, winograd_routine, winograd_strips,
+         winograd_tiles, winograd_transforms)  # fmt: skip
+
+
+def run(layout: Layout, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The routine's result, [N, O, D, H, W], for x in the memory order of the problem."""
+    p = layout.problem
+    routine = compiled(
+        f"test {p} {layout.cutting}", winograd_routine.BUFFERS + p.bias,
+        lambda: winograd_routine.winograd_routine(layout),
+        sources=[__file__, *(str(part.__file__) for part in PARTS)],
+    )  # fmt: skip
+    order = torch.channels_last_3d if p.last else torch.contiguous_format
+    wide, threads = getattr(torch, p.wide_dtype), torch.get_num_threads()
+    sizes = [axis.outputs for axis in (p.depth, p.high, p.wide)]
+    shape = (p.batch, p.groups * p.outputs, *sizes)
+    y = torch.empty(shape, dtype=getattr(torch, p.dtype), memory_format=order)
+    given = [
+        y, x.contiguous(memory_format=order), transformed_weight(layout, w),
+        torch.tensor([float(c) for c in layout.factors], dtype=wide),
+        *(torch.empty(threads * count, dtype=wide) for count in layout.scratch),
+        *([] if bias is None else [bias]),
+    ]  # fmt: skip
+    routine(threads, *[t.data_ptr() for t in given])
+    return y
+
+
+def expected(problem: Problem, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The same from PyTorch, in float64."""
+    axes = (problem.depth, problem.high, problem.wide)
+    pads = []
+    for axis in reversed(axes):
+        reach = (axis.outputs - 1) + (axis.taps - 1) * axis.dilation - axis.low + 1
+        pads += [axis.low, reach - axis.inputs]
+    padded = F.pad(x.double(), pads)
+    dilation = [axis.dilation for axis in axes]
+    bias = None if bias is None else bias.double()
+    return F.conv3d(padded, w.double(), bias, 1, 0, dilation, problem.groups)
+
+
+def operands(problem: Problem, most: int = 2) -> tuple[Tensor, Tensor, Tensor | None]:
+    """x, w and perhaps a bias of small whole numbers."""
+    p, dtype = problem, getattr(torch, problem.dtype)
+    axes = (p.depth, p.high, p.wide)
+    shapes = [
+        (p.batch, p.groups * p.inputs, *(axis.inputs for axis in axes)),
+        (p.groups * p.outputs, p.inputs, *(axis.taps for axis in axes)),
+    ]
+    x, w = (torch.randint(-most, most + 1, shape).to(dtype) for shape in shapes)
+    return x, w, torch.arange(p.groups * p.outputs).sub(3).to(dtype) if p.bias else None
