@@ -52,7 +52,7 @@ def test_cycles_count_what_is_done() -> None:
     axes = Axis(1, 1), axis, axis
     one, two = (GroupTile(None, columns, 3).cycles(RESNEXT, axes) for columns in (14, 2))
     products = 8 * axis.executed * 56 * 3 * 4 / 2  # two a cycle
-    assert products < one < 1.5 * products
+    assert products < one < 1.7 * products
     assert two > 1.3 * one  # picks are used by fewer outputs
     assert best_tile(RESNEXT, axes).cycles(RESNEXT, axes) < one
 

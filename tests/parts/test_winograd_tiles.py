@@ -2,8 +2,10 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
+from faltung.lang.interpret import interpret
 from faltung.lang.routine import Routine
 from faltung.parts.winograd_tiles import Block, PlainAxis, TiledAxis, block_sizes
 from faltung.parts.winograd_transforms import transform
@@ -18,6 +20,11 @@ def axis_of(outputs: int, dilation: int, m: int, low: int = 0) -> TiledAxis:
     return TiledAxis(PlainAxis(outputs, outputs, 3, low, dilation), transform(m, 3))
 
 
+def sizes_of(axis: TiledAxis) -> set[int]:
+    """Blocks of whole groups of phases, and parts of one that do not divide it."""
+    return {*block_sizes(axis, most=16), *block_sizes(axis, most=5)}
+
+
 def places(block: Block) -> list[tuple[int, int]]:
     """First output and skipped lines of each block, from what is recorded."""
     r = Routine("places")
@@ -29,7 +36,7 @@ def places(block: Block) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(("outputs", "dilation", "m"), CASES)
 def test_every_output_is_made_in_one_block(outputs: int, dilation: int, m: int) -> None:
     axis = axis_of(outputs, dilation, m)
-    for size in block_sizes(axis, most=16):
+    for size in sizes_of(axis):
         block = Block(axis, size)
         runs, length = block.output_runs
         made = [
@@ -45,7 +52,7 @@ def test_every_output_is_made_in_one_block(outputs: int, dilation: int, m: int) 
 def test_a_tile_finds_its_taps_in_the_runs(outputs: int, dilation: int, m: int) -> None:
     axis = axis_of(outputs, dilation, m)
     t = axis.transform
-    for size in block_sizes(axis, most=16):
+    for size in sizes_of(axis):
         block = Block(axis, size)
         lines_of = [
             [run * dilation + line for run in range(runs) for line in range(length)]
@@ -62,10 +69,6 @@ def test_a_tile_finds_its_taps_in_the_runs(outputs: int, dilation: int, m: int) 
 
 def first_lines(block: Block) -> list[int]:
     """The first line of each tile, by running the loops that `each` records."""
-    import numpy as np
-
-    from faltung.lang.interpret import interpret
-
     r = Routine("tiles")
     y = r.writes("y", "float64", 2 * block.tiles)
     one = r.reads("one", "float64", 512)

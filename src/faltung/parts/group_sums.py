@@ -12,7 +12,6 @@ from ..lang.ops import Buffer
 from ..lang.routine import Routine, Value
 from ..ops.geometry import Axis
 from .channel_sums import looped
-from .gather_panel import known
 from .group_lanes import GroupLanes
 from .group_tile import GroupTile, readers
 from .row_pairs import Combined
@@ -22,16 +21,16 @@ from .row_pairs import Combined
 class Line:
     """What the first tap of a tile's first output reads: a pixel's first input, and its column.
 
-    The column is known where a tile sees padding and that could be found out while recording.
     `row` is the number of the image's row, where rows that are not there may be read, else None;
-    `weights` is where those of the first tap lie.
+    `weights` is where those of the first tap lie; `outside` are the pixels, by their distance from
+    the first one, that are not there for some tiles, of those that a tap of the tile reads.
     """
 
     pixel: Value
     column: Value
     row: Value | None
     weights: Value
-    at_end: bool
+    outside: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class GroupSums:
     def _over_taps(self, sums: Sequence[Value], line: Line, taps: int) -> Sequence[Value]:
         """Some neighbouring taps, turn by turn; in each, a pixel once for all taps that read it."""
         found = list(sums)
-        of_pixel = self._readers(line, taps)
+        of_pixel = readers(self.tile.columns, taps, self.columns)
         masks = {place: self._masks(line, place, None) for place in of_pixel}
         for turn in range(self.lanes.inputs):
             self.r.cut()  # or LLVM keeps what is loaded for the next turn, and stores it for that
@@ -86,7 +85,7 @@ class GroupSums:
 
         For some pixels at a time: as many as leave registers for their weights.
         """
-        found, of_pixel = list(sums), self._readers(line, self.tile.taps)
+        found, of_pixel = list(sums), readers(self.tile.columns, self.tile.taps, self.columns)
         places, some = list(of_pixel), max(1, self.tile.columns // 2)
         for first in range(0, len(places), some):
             self.r.cut()  # or LLVM keeps what is loaded for later, and stores it for that
@@ -98,17 +97,6 @@ class GroupSums:
                     number = self.lanes.picked(self.r, pixels[place], turn)
                     self._multiply(found, number, line, turn, of_pixel[place])
         return found
-
-    def _readers(self, line: Line, taps: int) -> dict[int, list[tuple[int, int]]]:
-        """What reads the pixels that there may be."""
-        found = readers(self.tile.columns, taps, self.columns)
-        columns = {place: known(line.column + place) for place in found}
-        size = self.columns.input_size
-        return {
-            place: some
-            for place, some in found.items()
-            if (column := columns[place]) is None or 0 <= column < size
-        }
 
     def _multiply(
         self, sums: list[Value], number: Value, line: Line, turn: int,
@@ -141,7 +129,7 @@ class GroupSums:
     def _masks(self, line: Line, place: int, inside: Value | None) -> list[Value | None]:
         """Of each vector of a pixel's inputs, which to read; none outside of the image."""
         r, lanes = self.r, self.lanes
-        if line.at_end and known(line.column) is None:
+        if place in line.outside:
             column = line.column + place
             there = ~(column < 0) & (column < self.columns.input_size)
             inside = there if inside is None else inside & there

@@ -15,7 +15,7 @@ from ..ops.geometry import Axis
 from .group_lanes import GroupLanes
 from .row_pairs import Pairing, pairing
 
-MOST_CODE = 3000  # operations of all kinds of tiles: a fifth of a second to compile
+MOST_CODE = 2200  # operations of one kind of tiles: a tenth of a second to compile
 _LEAST_SAVED = 1.25  # times fewer products with pairs; they read each pixel more than once
 _LOAD, _BESIDES = 0.55, 0.1  # cycles for a load: alone, and where arithmetic is the bound
 _TILE, _STORE = 20, 2  # cycles until a tile is under way, and for a vector stored
@@ -30,13 +30,13 @@ class GroupTile:
     taps: int
 
     def code(self, lanes: GroupLanes, wide: Axis) -> int:
-        """About how many operations are written down, for tiles inside and at the ends of rows."""
+        """About how many operations a tile is written down as."""
         reads = len(readers(self.columns, self.taps, wide))
         turns = lanes.inputs * (self.columns + 1) * self.taps + reads * lanes.picks
         if self.pairs:
-            return 2 * len(self.pairs.products) * (turns + 4 * reads)
+            return len(self.pairs.products) * (turns + 4 * reads)
         rest = wide.kernel_size % self.taps
-        return 2 * (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
+        return (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
 
     def cycles(self, lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> float:
         """Cycles of one core that all outputs of an image take."""
@@ -83,7 +83,7 @@ def _choices(high: Axis, wide: Axis) -> Iterator[GroupTile]:
     registers = 32 if host_target().vector_bits == 512 else 16
     pairs = pairing(high.kernel_size, high.stride, high.dilation)
     if pairs.saved >= _LEAST_SAVED and high.output_size > 1:
-        for most in (registers // 4, registers // 8):
+        for most in (registers // 2 - 2, registers // 4, registers // 8):
             yield GroupTile(pairs, _evenly(wide.output_size, most), wide.kernel_size)
     taps = min(wide.kernel_size, registers // 4)
     for most in (registers // 2, registers // 4, registers // 8):

@@ -26,7 +26,9 @@ from .winograd_problem import Layout
 from .winograd_strips import Channels, Image, Runs, Strip
 from .winograd_transforms import mapped
 
+_LINE = 64  # bytes
 _UNROLLED = 4  # input channels written down one after the other
+_AHEAD = 32  # input channels ahead of which weights are asked for: what memory takes to answer
 _BRIEF = (None, "relu", "relu6", "leaky_relu")  # activations that may be written down m² times
 
 BUFFERS = 8
@@ -220,11 +222,13 @@ class _Recording:
     def over_channels(self, sums: Sequence[Value], v: Value, u: Value) -> list[Value]:
         """Sums of products over all input channels."""
         r, lanes, vectors = self.r, self.lanes, self.cutting.vectors
-        step = gcd(_UNROLLED, self.problem.inputs)
+        step, row = gcd(_UNROLLED, self.problem.inputs), vectors * lanes
         with r.loop(0, self.problem.inputs, step, carried=sums) as loop:
             found = list(loop.carried)
             for c in range(step):
-                at = u + (loop.index + c) * (vectors * lanes)
+                at = u + (loop.index + c) * row
+                for n in range(0, row, _LINE // self.problem.item_size):
+                    r.prefetch(self.u, at + (_AHEAD * row + n))
                 weights = [r.load(self.u, at + o * lanes, lanes) for o in range(vectors)]
                 for t in range(self.cutting.tiles):
                     number = r.load(self.v, v + loop.index + (t * self.layout.tile_step + c))

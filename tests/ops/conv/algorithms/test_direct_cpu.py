@@ -194,7 +194,6 @@ def _written(ops: list) -> int:
     "text",
     [
         "forward n1 c128 o128 i56x56 k3x3 p1 g32 float32 cpu",
-        "forward n1 c3 o64 i224x224 k7x7 s2 p3 float32 cpu",
         "forward n1 c3 o3 i256x256 k7x7 p3 float32 cpu",
         "forward n1 c8 o8 i32x32x32 k3x3x3 p1 float32 cpu",
     ],
@@ -214,7 +213,6 @@ def test_the_planner_takes_it_for_few_channels(text: str) -> None:
         "forward n1 c3 o768 i224x224 k16x16 s16 float32 cpu",
         "forward n1 c64 o64 i56x56 k3x3 p1 bfloat16 cpu",
         "forward n1 c512 o512 i800 k3 s2 float32 cpu",
-        "forward n1 c1 o512 i16000 k10 s5 float32 cpu",
         "forward n1 c96 o16 i56x56 k1x1 float32 cpu",
     ],
 )

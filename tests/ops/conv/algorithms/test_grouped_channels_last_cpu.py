@@ -109,7 +109,7 @@ def test_code_stays_short() -> None:
         if runs(text):
             layout = grouped_channels_last_cpu._Layout(ConvSpec.parse(text))
             recorded = grouped_channels_last_cpu._Recording(layout).r
-            assert written(recorded.body) < 9000, text
+            assert written(recorded.body) < 6000, text
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,6 @@ def test_the_planner_takes_it_for_small_groups(text: str) -> None:
     if not runs(text):
         pytest.skip("fewer than two groups to a vector")
     assert planned(text).algorithm == ALGORITHM.name
-
-
-def test_the_planner_leaves_depthwise_layers_to_others() -> None:
-    text = "forward n1 c64 o64 i28x28 k3x3 p1 g64 channels_last float32 cpu"
-    assert planned(text).algorithm != ALGORITHM.name
 
 
 def test_memory_and_time_are_counted() -> None:
@@ -148,7 +143,7 @@ def test_memory_and_time_are_counted() -> None:
         ("c4 o4 i9x9 k3x3 p1 g2 reflect channels_last float32", "with zeros only, not reflect"),
         ("c4 o4 i9x9 k3x3 channels_last float32", "two groups to a vector .*has 1 of 4"),
         ("c64 o64 i9x9 k3x3 g2 channels_last float32", "two groups to a vector .*has 2 of 32"),
-        ("c900 o4 i9x9 k3x3 g2 channels_last float32", "would write down .* more than 6000"),
+        ("c900 o4 i9x9 k3x3 g2 channels_last float32", "would write down .* more than 4400"),
     ],
 )
 def test_what_it_refuses(text: str, reason: str) -> None:

@@ -17,7 +17,7 @@ convolution, which needs no picks.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -46,7 +46,7 @@ from ....parts.channel_sums import looped
 from ....parts.cover import Cover
 from ....parts.group_lanes import GroupLanes
 from ....parts.group_sums import GroupSums, Line
-from ....parts.group_tile import MOST_CODE, best_tile
+from ....parts.group_tile import MOST_CODE, best_tile, readers
 from ....parts.row_pairs import Combined, Goal, Pairing
 from ....parts.row_tiles import RowTiles
 from ....parts.taps import taps_inside
@@ -59,7 +59,7 @@ from ..spec import ConvSpec
 # bytes of a number in a register
 _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _ITEMS = 32  # pieces of work to share out, if there are so many
-_MOST_ENDS = 2
+_FEW = 4  # pixels of a tile that may not be there, and are masked in all tiles
 _NEAR_BYTES = 40 << 10  # of weights that stay in the first cache
 
 _CALL_SECONDS = 6e-6
@@ -169,11 +169,19 @@ class _Layout:
         one = self.tile.cycles(self.lanes, (self.depth, self.high, self.wide))
         return self.spec.batch * one
 
-    @property
-    def ends_known(self) -> bool:
-        """Whether the tiles that may see padding are so few that each is written down."""
-        tiles = self.tiles
-        return tiles.count - tiles.behind_inside + tiles.first_inside <= _MOST_ENDS
+    @cached_property
+    def outside(self) -> frozenset[int]:
+        """Pixels a tile reads, by their distance from the first, that some tile has not."""
+        tiles, wide = self.tiles, self.wide
+        every = readers(self.tile.columns, self.tile.taps, wide)
+        if self.tile.taps < wide.kernel_size:
+            return frozenset(every)  # other taps come in later turns
+        firsts = [tiles.first_read(tiles.start(n)) for n in range(tiles.count)]
+        return frozenset(
+            place
+            for place in every
+            if any(not 0 <= first + place < wide.input_size for first in firsts)
+        )
 
     @property
     def blocks_inside(self) -> bool:
@@ -250,14 +258,14 @@ class _Recording:
             if of.pairs is None:
                 self.seen = self.bounds(of.high, line)
             if of.blocks_inside:
-                for tiles, at_end in self.tiles():
+                for tiles, outside in self.tiles():
                     with tiles as column, of.parts.loop(r, part) as block:
-                        self.tile(block, column, at_end)
+                        self.tile(block, column, outside)
             else:
                 with of.parts.loop(r, part) as block:
-                    for tiles, at_end in self.tiles():
+                    for tiles, outside in self.tiles():
                         with tiles as column:
-                            self.tile(block, column, at_end)
+                            self.tile(block, column, outside)
 
     def bounds(self, axis: Axis, output: Value) -> tuple[Value, Value]:
         """The first tap through which an output sees the input, and the end of them."""
@@ -268,22 +276,20 @@ class _Recording:
             stride=axis.stride, low=axis.padding[0], dilation=axis.dilation,
         )  # fmt: skip
 
-    def tiles(self) -> Iterator[tuple[AbstractContextManager[Value], bool]]:
-        """The first columns of all tiles, and whether they may see padding.
+    def tiles(self) -> Iterator[tuple[AbstractContextManager[Value], frozenset[int]]]:
+        """The first columns of all tiles, and which of their pixels may not be there.
 
-        The few of which that is so are known while recording; many are a loop, and find out.
+        Few such pixels cost less than code for tiles without any.
         """
         of, tiles = self.of, self.of.tiles
         first, behind = tiles.first_inside, tiles.behind_inside
-        if first < behind:
-            yield self.some_tiles(first, behind), False
-        if of.ends_known:
-            for tile in (*range(first), *range(behind, tiles.count)):
-                yield nullcontext(self.r.const(tiles.start(tile))), True
+        if len(of.outside) <= _FEW or first >= behind:
+            yield self.some_tiles(0, tiles.count), of.outside
             return
+        yield self.some_tiles(first, behind), frozenset()
         for begin, end in ((0, first), (behind, tiles.count)):
             if begin < end:
-                yield self.some_tiles(begin, end), True
+                yield self.some_tiles(begin, end), of.outside
 
     @contextmanager
     def some_tiles(self, begin: int, end: int) -> Iterator[Value]:
@@ -292,7 +298,7 @@ class _Recording:
 
     # -- the tiles --------------------------------------------------------------------------------
 
-    def tile(self, block: Value, column: Value, at_end: bool) -> None:
+    def tile(self, block: Value, column: Value, outside: frozenset[int]) -> None:
         """Sum up and store the outputs from a column on, of one row or of two."""
         of, r, lanes = self.of, self.r, self.lanes
         group = r.minimum(block * lanes.together, lanes.groups - lanes.together)
@@ -306,7 +312,7 @@ class _Recording:
         pixel = (plane * of.high.input_size + row) * of.wide.input_size + place
         line = Line(
             pixel * of.spec.in_channels + group * lanes.inputs, place, None, block * of.weights,
-            at_end,
+            outside,
         )  # fmt: skip
         if of.pairs is None:
             self.store(self.one_row([start] * size, line), column, 0)

@@ -10,6 +10,7 @@ applied to a gradient. Used wherever no algorithm of ours can, or ours would be 
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -49,7 +50,9 @@ _COPYING = {"contiguous": 0.35, "channels_last": 1.0}  # contiguous images are r
 _ONE_BY_ONE = 0.02  # depthwise that falls to a small matrix product for every channel
 _ONE_CHANNEL = 0.06  # one channel in, or few out, in 2-D and 3-D
 _FEW = 8  # channels
-_OTHER_DTYPES = {"float64": 0.25, "float16": 0.4, "bfloat16": 2.5}  # times float32, in dense layers
+# times float32, in dense layers; bfloat16 has a unit of its own in some processors
+_OTHER_DTYPES = {"float64": 0.3, "float16": 0.5, "bfloat16": 0.5}
+_WITH_AMX = 6.5
 _NARROW_GROUPED = 0.12  # 16-bit numbers in groups
 _WIDEST_PADDING = 6  # beyond it oneDNN's depthwise code refuses contiguous images
 _CALL_SECONDS, _GROUPED_CALL_SECONDS = 4e-6, 30e-6  # oneDNN's call, which groups always take
@@ -118,7 +121,16 @@ def _depthwise_share(spec: ConvSpec, layout: str) -> float:
 
 
 def _other_dtype(spec: ConvSpec) -> float:
+    if spec.dtype == "bfloat16" and _has_amx():
+        return _WITH_AMX
     return _OTHER_DTYPES.get(spec.dtype, 1.0)
+
+
+@cache
+def _has_amx() -> bool:
+    """Whether PyTorch finds a unit for bfloat16 matrices; unknown to it means no."""
+    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(ask and ask())
 
 
 def _is_plain(spec: ConvSpec) -> bool:
