@@ -129,6 +129,17 @@ def planner_chooses(knobs: Settings) -> Settings:
     return knobs if knobs.algorithm is None else _interned(None, *astuple(knobs)[1:])
 
 
+def for_changing_weight(knobs: Settings) -> Settings:
+    """The same settings, with direct sums only, unless an algorithm was asked for.
+
+    What is not a direct sum transforms the weight first. That pays for a weight that stays, but
+    takes many times as long as the convolution where every step of a training changes it.
+    """
+    if knobs.algorithm is not None or knobs.accuracy == "exact":
+        return knobs
+    return _interned(*astuple(replace(knobs, accuracy="exact")))
+
+
 def by_estimate(knobs: Settings) -> Settings:
     """The same settings, with nothing measured."""
     return _interned(*astuple(replace(knobs, measure=False))) if knobs.measure else knobs

@@ -15,7 +15,8 @@ from ..ops.geometry import Axis
 from .group_lanes import GroupLanes
 from .row_pairs import Pairing, pairing
 
-MOST_CODE = 2200  # operations of one kind of tiles: a tenth of a second to compile
+MOST_CODE = 2200  # operations: a tenth of a second to compile
+FEW = 2  # pixels of a tile that may not be there, and are masked in all tiles
 _LEAST_SAVED = 1.25  # times fewer products with pairs; they read each pixel more than once
 _LOAD, _BESIDES = 0.55, 0.1  # cycles for a load: alone, and where arithmetic is the bound
 _TILE, _STORE = 20, 2  # cycles until a tile is under way, and for a vector stored
@@ -30,13 +31,17 @@ class GroupTile:
     taps: int
 
     def code(self, lanes: GroupLanes, wide: Axis) -> int:
-        """About how many operations a tile is written down as."""
+        """About how many operations are written down.
+
+        Tiles inside, at the left and at the right end of a row, unless they differ by few pixels.
+        """
+        kinds = 1 if sum(wide.padding) <= FEW else 3
         reads = len(readers(self.columns, self.taps, wide))
         turns = lanes.inputs * (self.columns + 1) * self.taps + reads * lanes.picks
         if self.pairs:
-            return len(self.pairs.products) * (turns + 4 * reads)
+            return kinds * len(self.pairs.products) * (turns + 4 * reads)
         rest = wide.kernel_size % self.taps
-        return (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
+        return kinds * (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
 
     def cycles(self, lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> float:
         """Cycles of one core that all outputs of an image take."""

@@ -167,3 +167,18 @@ def test_images_lie_as_the_spec_says(
     found, expected = (torch.autograd.grad(f(x, w, None, 2, 1), (x, w), ct) for f in (ours, theirs))
     assert all(map(torch.equal, found, expected))
     assert len(seen) == 3
+
+
+def test_a_weight_in_training_is_not_transformed_first() -> None:
+    """Winograd's transformed weight would be made anew in every step."""
+    x, w = torch.randn(1, 64, 28, 28), torch.randn(64, 64, 3, 3)
+    before = faltung.usage()
+    FF.conv2d(x, w, padding=1)
+    assert (faltung.usage() - before)["winograd_cpu"] == 1
+    before = faltung.usage()
+    y = FF.conv2d(x, w.requires_grad_(), padding=1)
+    y.sum().backward()  # type: ignore[no-untyped-call]
+    assert (faltung.usage() - before)["winograd_cpu"] == 0
+    before = faltung.usage()
+    FF.conv2d(x, w, padding=1, algorithm="winograd_cpu")
+    assert (faltung.usage() - before)["winograd_cpu"] == 1

@@ -48,6 +48,8 @@ class Conv(torch.autograd.Function):
             spec, first, second = _as_it_lies(spec, first, second)
         elif knobs.algorithm is None:
             knobs = settings.with_algorithm("native_torch")
+        if spec.task != "grad_weight" and second.requires_grad:
+            knobs = settings.for_changing_weight(knobs)
         plan = planning.plan(spec, "conv", knobs)
         operands = (first, second) if bias is None else (first, second, bias)
         result: Tensor = plan(*operands)

@@ -109,7 +109,7 @@ def test_code_stays_short() -> None:
         if runs(text):
             layout = grouped_channels_last_cpu._Layout(ConvSpec.parse(text))
             recorded = grouped_channels_last_cpu._Recording(layout).r
-            assert written(recorded.body) < 6000, text
+            assert written(recorded.body) < 9000, text
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ def test_sixteen_bits_are_rounded_once(dtype: str) -> None:
 def test_code_stays_short() -> None:
     # what is written down, not what is run: compiling takes about a tenth of a second a thousand
     for words in (*CUT, *SIDE_BY_SIDE, "n1 c128 o256 i32x32 k4x4 s2 p1 float32"):
-        routine = PhaseRoutine(PhaseLayout(phases_cpu._problem(parse(words)))).r
-        assert _written(routine.body) < 2500, words
+        written = _written(PhaseRoutine(PhaseLayout(phases_cpu._problem(parse(words)))).r.body)
+        assert written < 2500, words
 
 
 def _written(ops: list) -> int:

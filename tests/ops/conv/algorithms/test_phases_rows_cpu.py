@@ -129,8 +129,9 @@ def test_code_stays_short() -> None:
     # what is written down, not what is run: compiling takes about a tenth of a second a thousand
     for words in (*STRUCTURE, "n1 c64 o64 i56x56 k4x4 s2 p1 g64 float32"):
         spec = parse(words)
-        assert row_tile(phases_rows_cpu._problem(spec)).code < 3000, words
-        assert _written(phases_rows_cpu._Recording(spec).r.body) < 6000, words
+        assert row_tile(phases_rows_cpu._problem(spec)).code <= 2400, words
+        written = _written(phases_rows_cpu._Recording(spec).r.body)
+        assert written < 4000, words
 
 
 def _written(ops: list) -> int:

@@ -46,7 +46,7 @@ from ....parts.channel_sums import looped
 from ....parts.cover import Cover
 from ....parts.group_lanes import GroupLanes
 from ....parts.group_sums import GroupSums, Line
-from ....parts.group_tile import MOST_CODE, best_tile, readers
+from ....parts.group_tile import FEW, MOST_CODE, best_tile, readers
 from ....parts.row_pairs import Combined, Goal, Pairing
 from ....parts.row_tiles import RowTiles
 from ....parts.taps import taps_inside
@@ -59,7 +59,6 @@ from ..spec import ConvSpec
 # bytes of a number in a register
 _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _ITEMS = 32  # pieces of work to share out, if there are so many
-_FEW = 4  # pixels of a tile that may not be there, and are masked in all tiles
 _NEAR_BYTES = 40 << 10  # of weights that stay in the first cache
 
 _CALL_SECONDS = 6e-6
@@ -283,7 +282,7 @@ class _Recording:
         """
         of, tiles = self.of, self.of.tiles
         first, behind = tiles.first_inside, tiles.behind_inside
-        if len(of.outside) <= _FEW or first >= behind:
+        if len(of.outside) <= FEW or first >= behind:
             yield self.some_tiles(0, tiles.count), of.outside
             return
         yield self.some_tiles(first, behind), frozenset()
