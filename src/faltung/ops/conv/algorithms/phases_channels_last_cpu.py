@@ -35,7 +35,8 @@ from ..spec import ConvSpec
 _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _SUMS = {16: 10, 32: 16}  # results of a tile, by the number of vector registers
 _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 s to compile
-_MOST_WEIGHTS = 24 << 10  # bytes
+_MOST_WEIGHTS, _NEAR = 24 << 10, 16 << 10  # bytes that the near cache has for them, and for a row
+_SMALL_PIXEL = 128  # bytes
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
 _CALL_SECONDS = 5e-6
@@ -203,6 +204,12 @@ class _Recording:
         self.depth, self.high, self.wide = layout.depth, layout.high, layout.wide
         self.spec, self.lanes = spec, layout.lanes
         self.kind = "f64" if spec.dtype == "float64" else "f32"
+        # where results will be written soon, to be brought near: in the next row or the next tile,
+        # unless pixels are so small that the processor sees by itself what follows
+        row, tile = self.wide.results * spec.in_channels, layout.columns * spec.in_channels
+        self.ahead = row if row * spec.item_size <= _NEAR else tile
+        if spec.in_channels * spec.item_size <= _SMALL_PIXEL:
+            self.ahead = 0
         planes = spec.batch * self.depth.results * layout.shared
         self.row_blocks = max(1, min(self.high.most, -(-_ITEMS // max(planes, 1))))
         r = self.r = Routine("phases_channels_last", planes * self.row_blocks)
@@ -272,7 +279,10 @@ class _Recording:
         at = (line * self.wide.results + column) * spec.in_channels + self.channel
         for result, total in enumerate(sums):
             done = activated(r, spec.activation, total)
-            r.store(self.gx, at + result * spec.in_channels, done, self.mask)
+            to = at + result * spec.in_channels
+            if self.ahead:
+                r.prefetch(self.gx, to + self.ahead)
+            r.store(self.gx, to, done, self.mask)
 
     def over_planes(
         self, sums: list[Value], shift: Value, readers: dict[int, list[tuple[int, int]]]

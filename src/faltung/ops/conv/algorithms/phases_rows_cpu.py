@@ -43,6 +43,7 @@ _MOST_CODE = (
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
 _TAPS_TOGETHER = 8  # a vector's stretches repeat its neighbour's `lanes` taps later
 _ITEMS = 32  # pieces of work to share out, if there are so many
+_NEAR = 32 << 10  # bytes that stay in the near cache
 
 _CALL_SECONDS = 3e-6
 _HELD = 2.0  # how much faster than memory the second cache is, at least
@@ -142,6 +143,9 @@ class _Recording:
         rows = -(-self.high.most // self.tile.rows)
         self.row_share = -(-rows // min(rows, -(-_ITEMS // max(items, 1))))
         self.row_blocks = -(-rows // self.row_share)
+        # where results will soon be written, to be brought near: in the next plane, or rows below
+        size, below = prod(spec.input_size), self.tile.rows * self.high.stride * self.wide.results
+        self.ahead = size if size * spec.item_size <= _NEAR else below
         r = self.r = Routine("phases_rows", items * self.row_blocks)
         self.gx = r.writes("gx", spec.dtype, prod(spec.x_shape))
         self.gy = r.reads("gy", spec.dtype, prod(spec.y_shape))
@@ -248,11 +252,9 @@ class _Tile:
         return (place * self.phases + phase) * self.vectors + vector
 
     def loop(
-        self,
-        bounds: tuple[Value, Value],
-        sums: list[Value],
+        self, bounds: tuple[Value, Value], sums: list[Value],
         turn: Callable[[Value, list[Value]], list[Value]],
-    ) -> list[Value]:
+    ) -> list[Value]:  # fmt: skip
         """A loop that carries the sums; one turn is none."""
         begin, end = (bound.op.attr if bound.op.name == "const" else None for bound in bounds)
         if begin is not None and end == begin + 1:
@@ -390,6 +392,7 @@ class _Tile:
                         if left.op.name != "const" or left.op.attr < of.lanes:
                             mask = r.below(left, of.lanes)
                     done = activated(r, of.spec.activation, numbers)
+                    r.prefetch(of.gx, line + column + of.ahead)
                     r.store(of.gx, line + column, done, mask)
 
 
