@@ -37,9 +37,7 @@ from ..spec import ConvSpec
 # bytes of a number in a register
 _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _MOST_STRIDE = 8  # along a row: phases in registers at the same time
-_MOST_CODE = (
-    4000  # operations to write down for a tile; more would take longer than 0.3 s to compile
-)
+_MOST_CODE = 4000  # operations to write down for a tile: 0.3 s to compile
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
 _TAPS_TOGETHER = 8  # a vector's stretches repeat its neighbour's `lanes` taps later
 _ITEMS = 32  # pieces of work to share out, if there are so many
