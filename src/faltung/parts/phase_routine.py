@@ -117,7 +117,7 @@ class PhaseRoutine:
         with r.loop(self.column, behind, t.strip) as strip:
             begin = strip.index
             self.origin = begin * wide.stride
-            if not self.p.side and of.pitch * of.width <= _MOST_EXPECTED:
+            if self.p.turned and of.pitch * of.width <= _MOST_EXPECTED:
                 self.expect(rows.first)
             with self.each(wide) as column:
                 phase = wide.phase(column)
@@ -239,21 +239,12 @@ class PhaseRoutine:
 
     def expect(self, row: Value) -> None:
         """Have the lines of memory brought near that a strip of results will be written to."""
-        of, r, line = self.of, self.r, _LINE // self.x.item_size
-        if self.p.turned:
-            count, apart, stretch, to = of.width, self.apart, of.pitch, self.first_of(row)
-            below = of.high.stride * of.wide.results
-        else:
-            count, apart, stretch = of.pitch, self.p.groups * self.p.channels, of.width
-            plane = (self.n * of.depth.results + self.id) * of.high.results
-            pixel = (plane + row) * of.wide.results + self.origin
-            to = pixel * apart + self.group * self.p.channels + self.channel
-            below = of.high.stride * of.wide.results * apart
-        with r.loop(0, count) as loop:
-            at = to + loop.index * apart
+        of, r, to = self.of, self.r, self.first_of(row)
+        with r.loop(0, of.width) as loop:
+            at = to + loop.index * self.apart
             for i in range(of.tiling.rows):
-                for n in range(0, stretch, line):
-                    r.prefetch(self.x, at + (i * below + n))
+                for n in range(0, of.pitch, _LINE // self.x.item_size):
+                    r.prefetch(self.x, at + (i * of.high.stride * of.wide.results + n))
 
     def turn(self, line: Value, row: Value) -> None:
         """One of the lines into a row of the result."""
