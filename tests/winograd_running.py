@@ -5,18 +5,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faltung.lang.compile import compiled
-from faltung.parts import (
-    activation,
-    taps,
-    transpose,
-    winograd_problem,
-    winograd_routine,
-    winograd_strips,
-    winograd_tiles,
-    winograd_transforms,
-)
-from faltung.parts.winograd_problem import Layout, Problem
-from faltung.parts.winograd_weights import transformed_weight
+from faltung.parts import activation, taps, transpose
+from faltung.parts.winograd import problem as winograd_problem
+from faltung.parts.winograd import routine as winograd_routine
+from faltung.parts.winograd import strips as winograd_strips
+from faltung.parts.winograd import tiles as winograd_tiles
+from faltung.parts.winograd import transforms as winograd_transforms
+from faltung.parts.winograd.problem import Layout, Problem
+from faltung.parts.winograd.weights import transformed_weight
 
 PARTS = (activation, taps, transpose, winograd_problem, winograd_routine, winograd_strips,
          winograd_tiles, winograd_transforms)  # fmt: skip

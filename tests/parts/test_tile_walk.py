@@ -5,8 +5,8 @@ import pytest
 
 from faltung.lang.interpret import interpret
 from faltung.lang.routine import Routine
-from faltung.parts.row_panel import stretches
-from faltung.parts.row_tiles import RowTiles
+from faltung.parts.rows.panel import stretches
+from faltung.parts.rows.tiles import RowTiles
 from faltung.parts.tile_walk import TileWalk
 
 ROWS = [

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from ..lang.routine import Routine, Value
-from .row_panel import Stretch
-from .row_tiles import RowTiles
+from .rows.panel import Stretch
+from .rows.tiles import RowTiles
 
 
 @dataclass(frozen=True)

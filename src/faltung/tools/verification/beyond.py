@@ -74,6 +74,7 @@ _LAYOUTS = tuple(
         "forward n2 c6 o6 i7x5 k3x3 s2 p1 g6 float32 cpu",
         "forward n2 c8 o4 i5x6 k1x1 bias float32 cpu",
         "grad_input n2 c3 o4 i8x6 k2x2 s2 bias float32 cpu",
+        "grad_input n1 c6 o6 i9x8 k4x4 s2 p1 g6 float32 cpu",
     )
 )
 _EDGES = (

@@ -20,8 +20,8 @@ from faltung.machine import this_machine
 from faltung.ops.conv.algorithms import implicit_gemm_cpu
 from faltung.ops.conv.algorithms.implicit_gemm_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from faltung.parts.gemm_layout import GemmLayout
-from faltung.parts.gemm_routine import gemm_routine
+from faltung.parts.gemm.layout import GemmLayout
+from faltung.parts.gemm.routine import gemm_routine
 
 GUARD = Path(__file__).parents[3] / "guard.py"
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

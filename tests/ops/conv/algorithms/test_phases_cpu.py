@@ -13,8 +13,8 @@ from faltung import functional as FF
 from faltung.ops.conv.algorithms import phases_cpu
 from faltung.ops.conv.algorithms.phases_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from faltung.parts.phase_layout import PhaseLayout
-from faltung.parts.phase_routine import PhaseRoutine
+from faltung.parts.phases.layout import PhaseLayout
+from faltung.parts.phases.routine import PhaseRoutine
 from transposed import (
     by_torch,
     check,

@@ -11,7 +11,7 @@ import faltung
 from faltung import functional as FF
 from faltung.ops.conv.algorithms import phases_rows_cpu
 from faltung.ops.conv.algorithms.phases_rows_cpu import ALGORITHM
-from faltung.parts.phase_rows import row_tile
+from faltung.parts.phases.rows import row_tile
 from transposed import by_torch, check, guarded, parse, planned, same_for_any_threads, spelled
 
 WIDTHS = (*range(1, 10), 15, 16, 17, 23, 31, 33, 64)

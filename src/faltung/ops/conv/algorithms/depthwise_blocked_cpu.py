@@ -24,8 +24,10 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import unavailable
 from ....machine import Machine, this_machine
-from ....parts import activation, channel_blocks, pixel_rows, taps, transpose
-from ....parts.channel_blocks import ChannelBlocks
+from ....parts import activation, taps, transpose
+from ....parts.channels import blocks as channel_blocks
+from ....parts.channels.blocks import ChannelBlocks
+from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed

@@ -3,7 +3,7 @@
     y[q, c] = b[c] + Σ_t w[t, c] · x[q·s − low + t·d, c]
 
 Tiles of neighbouring outputs of a row times one vector of channels, read from the image as it lies
-(`parts/pixel_rows.py`): every pixel a tile sees is loaded once, taps on padding are left out.
+(`parts/rows/pixels.py`): every pixel a tile sees is loaded once, taps on padding are left out.
 
 Used for every kernel size, stride, dilation and padding in 2-D and 3-D, one output a channel. The
 weight is packed when it is new or changed: vector of channels by vector of channels, tap by tap.
@@ -18,8 +18,10 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import unavailable
 from ....machine import Machine
-from ....parts import activation, channel_blocks, pixel_rows, taps
-from ....parts.channel_blocks import ChannelBlocks
+from ....parts import activation, taps
+from ....parts.channels import blocks as channel_blocks
+from ....parts.channels.blocks import ChannelBlocks
+from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
@@ -29,6 +31,8 @@ _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in 
 _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 s to compile
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
+_SECOND_CACHE = 2 << 20  # bytes of a core
+_NEAR = 0.25  # of the time that memory takes for as many bytes
 _CALL_SECONDS = 4e-6
 _EFFICIENCY = 0.9
 
@@ -60,12 +64,14 @@ class DepthwiseChannelsLastCpu(Algorithm):
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """Executed multiply-adds and bytes: pixels lie too far apart to be fetched ahead."""
+        """Executed multiply-adds, and the bytes: most of the time of those that no cache holds."""
         blocks = _blocks(spec)
         used = spec.in_channels / (blocks.count * blocks.lanes)
         used *= blocks.lanes * 8 * _DTYPES[spec.dtype] / machine.vector_bits
         computing = 2 * spec.executed_macs / (machine.peak * _EFFICIENCY * used)
-        return _CALL_SECONDS + computing + spec.bytes / machine.bandwidth
+        near = min(spec.bytes, machine.cores * _SECOND_CACHE)
+        moving = (_NEAR * near + spec.bytes - near) / machine.bandwidth
+        return _CALL_SECONDS + computing + moving
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's sums where they wait for a long activation."""

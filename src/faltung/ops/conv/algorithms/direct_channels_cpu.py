@@ -28,23 +28,17 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
-from ....parts import (
-    activation,
-    channel_sums,
-    channel_tile,
-    cover,
-    gather_panel,
-    row_panel,
-    row_tiles,
-    taps,
-    tile_walk,
-    transpose,
-)
-from ....parts.channel_sums import ChannelSums, OutputBlocks, Place, Results, looped
-from ....parts.channel_tile import ChannelRow, ChannelTile, best_tile
+from ....parts import activation, cover, taps, tile_walk, transpose
+from ....parts.channels import sums as channel_sums
+from ....parts.channels import tile as channel_tile
+from ....parts.channels.sums import ChannelSums, OutputBlocks, Place, Results, looped
+from ....parts.channels.tile import ChannelRow, ChannelTile, best_tile
 from ....parts.cover import Cover
-from ....parts.row_panel import RowPanel, Rows, Stretch, stretches
-from ....parts.row_tiles import RowTiles
+from ....parts.gemm import gather_panel
+from ....parts.rows import panel as row_panel
+from ....parts.rows import tiles as row_tiles
+from ....parts.rows.panel import RowPanel, Rows, Stretch, stretches
+from ....parts.rows.tiles import RowTiles
 from ....parts.taps import taps_inside
 from ....parts.tile_walk import Here, TileWalk
 from ....planning import Algorithm, Run

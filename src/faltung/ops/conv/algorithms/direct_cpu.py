@@ -10,9 +10,8 @@ of them in pieces). Taps that fall into zero padding are skipped: whole rows by 
 loops, columns by masks. Nothing is padded or copied; the weight is packed once, tile by tile. Where
 tiles do not divide the output channels, the last one overlaps the one before.
 
-Used for grouped convolution with 2 to 16 channels a group, first layers (few input channels), last
-layers (few output channels) and channel multipliers, in 1-D to 3-D. Not for many channels, where a
-matrix product is better, and not for channels-last images.
+Used for 2 to 16 channels a group, first and last layers and channel multipliers. Not for many
+channels, where a matrix product is better, and not for channels-last images.
 """
 
 from collections.abc import Sequence
@@ -25,13 +24,15 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
-from ....parts import activation, channel_sums, cover, lanes, row_classes, row_tile, taps
+from ....parts import activation, cover, lanes, taps
 from ....parts.activation import activated
-from ....parts.channel_sums import looped
+from ....parts.channels import sums as channel_sums
+from ....parts.channels.sums import looped
 from ....parts.cover import Cover
 from ....parts.lanes import every
-from ....parts.row_classes import RowClasses, row_period
-from ....parts.row_tile import UNROLLED_TAPS, Row, RowTile, best_tile
+from ....parts.rows import classes, tile
+from ....parts.rows.classes import RowClasses, row_period
+from ....parts.rows.tile import UNROLLED_TAPS, Row, RowTile, best_tile
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
@@ -39,8 +40,7 @@ from ...geometry import Axis
 from ...packed import Packed
 from ..spec import ConvSpec
 
-# bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
+_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_STRIDE = 16  # along a row: vectors to pick lanes from
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
@@ -51,7 +51,7 @@ _CALL_SECONDS = 4e-6
 _SECOND_CACHE = 2 << 20  # bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
-_PARTS = (activation, channel_sums, cover, lanes, row_classes, row_tile, taps)
+_PARTS = (activation, channel_sums, classes, cover, lanes, tile, taps)
 
 
 class DirectCpu(Algorithm):

@@ -2,13 +2,13 @@
 
     y[q, o] = b[o] + Σ_{c, t} x[q·s − low + t·d, c] · w[t, c, o]          c in the group of o
 
-Lanes are the output channels of several whole groups (see `parts.group_lanes`). The inputs of these
-groups at one pixel are loaded together; each turn picks one input of its group for every lane and
-multiplies it by the weights of all taps through which an output of the tile reads the pixel. Groups
-are not filled up with zeros, and stride and dilation cost nothing.
+Lanes are the output channels of several whole groups (see `parts.groups.lanes`). The inputs of
+these groups at one pixel are loaded together; each turn picks one input of its group for every lane
+and multiplies it by the weights of all taps through which an output of the tile reads the pixel.
+Groups are not filled up with zeros, and stride and dilation cost nothing.
 
 Where kernel rows see what others see for the next output row (stride and dilation 1 in height), two
-rows are computed together from fewer products: see `parts.row_pairs`. Sums of rows are added up in
+rows are computed together from fewer products: see `parts.rows.pairs`. Sums of rows are added up in
 registers there, and picked from instead of pixels.
 
 Used for 2 to 8 channels a group, channel multipliers, and every number of inputs and outputs of
@@ -29,26 +29,22 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
-from ....parts import (
-    activation,
-    channel_sums,
-    cover,
-    gather_panel,
-    group_lanes,
-    group_sums,
-    group_tile,
-    row_pairs,
-    row_tiles,
-    taps,
-)  # fmt: skip
+from ....parts import activation, cover, taps
 from ....parts.activation import activated
-from ....parts.channel_sums import looped
+from ....parts.channels import sums as channel_sums
+from ....parts.channels.sums import looped
 from ....parts.cover import Cover
-from ....parts.group_lanes import GroupLanes
-from ....parts.group_sums import GroupSums, Line
-from ....parts.group_tile import FEW, MOST_CODE, best_tile, readers
-from ....parts.row_pairs import Combined, Goal, Pairing
-from ....parts.row_tiles import RowTiles
+from ....parts.gemm import gather_panel
+from ....parts.groups import lanes as group_lanes
+from ....parts.groups import sums as group_sums
+from ....parts.groups import tile as group_tile
+from ....parts.groups.lanes import GroupLanes
+from ....parts.groups.sums import GroupSums, Line
+from ....parts.groups.tile import FEW, MOST_CODE, best_tile, readers
+from ....parts.rows import pairs as row_pairs
+from ....parts.rows import tiles as row_tiles
+from ....parts.rows.pairs import Combined, Goal, Pairing
+from ....parts.rows.tiles import RowTiles
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
@@ -65,6 +61,7 @@ _CALL_SECONDS = 6e-6
 _SECOND_CACHE = 2 << 20  # bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.75  # of the cycles that arithmetic and picks take by count
+_DEPTHWISE = 0.5  # the same for one channel a group: tiles made for that do better
 _PARTS = (
     activation, channel_sums, cover, gather_panel, group_lanes, group_sums, group_tile,
     row_pairs, row_tiles, taps,
@@ -100,7 +97,8 @@ class GroupedChannelsLastCpu(Algorithm):
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that tiles take, and part of what moving the bytes takes."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        computing = _Layout(spec).cycles * per_cycle / (machine.peak * _EFFICIENCY)
+        efficiency = _EFFICIENCY if spec.groups < spec.in_channels else _DEPTHWISE
+        computing = _Layout(spec).cycles * per_cycle / (machine.peak * efficiency)
         far = max(0, spec.bytes - machine.cores * _SECOND_CACHE)
         return _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
 

@@ -30,20 +30,16 @@ from torch import Tensor
 from ....lang.compile import compiled
 from ....lang.target import host_target, unavailable
 from ....machine import Machine, this_machine
-from ....parts import (
-    activation,
-    gather_panel,
-    gemm_columns,
-    gemm_layout,
-    gemm_problem,
-    gemm_routine,
-    gemm_tile,
-    gemm_tiling,
-    taps,
-    transpose,
-)  # fmt: skip
-from ....parts.gemm_layout import GemmLayout
-from ....parts.gemm_problem import GemmProblem, Span
+from ....parts import activation, taps, transpose
+from ....parts.gemm import columns as gemm_columns
+from ....parts.gemm import gather_panel
+from ....parts.gemm import layout as gemm_layout
+from ....parts.gemm import problem as gemm_problem
+from ....parts.gemm import routine as gemm_routine
+from ....parts.gemm import tile as gemm_tile
+from ....parts.gemm import tiling as gemm_tiling
+from ....parts.gemm.layout import GemmLayout
+from ....parts.gemm.problem import GemmProblem, Span
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis

@@ -23,9 +23,10 @@ from ....lang.compile import compiled
 from ....lang.routine import Operand, Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
-from ....parts import activation, phases
+from ....parts import activation
 from ....parts.activation import activated
-from ....parts.phases import PhaseAxis
+from ....parts.phases import classes as phases
+from ....parts.phases.classes import PhaseAxis
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed

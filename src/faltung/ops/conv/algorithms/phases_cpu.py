@@ -27,21 +27,18 @@ from torch import Tensor
 from ....lang.compile import compiled
 from ....lang.target import host_target, unavailable
 from ....machine import Machine, this_machine
-from ....parts import (
-    activation,
-    gather_panel,
-    gemm_tile,
-    phase_layout,
-    phase_panel,
-    phase_routine,
-    phase_tiling,
-    phases,
-    transpose,
-)
-from ....parts.phase_layout import PhaseLayout
-from ....parts.phase_routine import PhaseRoutine
-from ....parts.phase_tiling import PhaseProblem, SideBySide
-from ....parts.phases import PhaseAxis
+from ....parts import activation, transpose
+from ....parts.gemm import gather_panel
+from ....parts.gemm import tile as gemm_tile
+from ....parts.phases import classes as phases
+from ....parts.phases import layout as phase_layout
+from ....parts.phases import panel as phase_panel
+from ....parts.phases import routine as phase_routine
+from ....parts.phases import tiling as phase_tiling
+from ....parts.phases.classes import PhaseAxis
+from ....parts.phases.layout import PhaseLayout
+from ....parts.phases.routine import PhaseRoutine
+from ....parts.phases.tiling import PhaseProblem, SideBySide
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed

@@ -23,12 +23,14 @@ from ....lang.compile import compiled
 from ....lang.routine import Operand, Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
-from ....parts import activation, cover, interleave, phase_rows, phases
+from ....parts import activation, cover, interleave
 from ....parts.activation import activated
 from ....parts.cover import Cover
 from ....parts.interleave import interleaved
-from ....parts.phase_rows import RowPhases, RowTile, row_tile
-from ....parts.phases import Phase, PhaseAxis
+from ....parts.phases import classes as phases
+from ....parts.phases import rows as phase_rows
+from ....parts.phases.classes import Phase, PhaseAxis
+from ....parts.phases.rows import RowPhases, RowTile, row_tile
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed

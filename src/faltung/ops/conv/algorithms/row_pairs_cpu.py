@@ -4,7 +4,7 @@
 
 Taps that see rows a stride apart are taken by threes or twos, for which two output rows need four
 or three products of a row of the image with a row of the kernel, not six or four (see
-`parts.row_pairs`). The sums of the image's rows are written to memory of the thread's own, with
+`parts.rows.pairs`). The sums of the image's rows are written to memory of the thread's own, with
 zeros beside them; there they are read as by `direct_channels_cpu`: output channels are lanes, and a
 tile of outputs lives in registers. Adding rows up costs little where many output channels use them.
 
@@ -25,24 +25,19 @@ from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
-from ....parts import (
-    activation,
-    channel_sums,
-    channel_tile,
-    cover,
-    gather_panel,
-    row_pairs,
-    row_panel,
-    row_sums,
-    taps,
-    transpose,
-)
-from ....parts.channel_sums import ChannelSums, OutputBlocks, Place, Results, looped
-from ....parts.channel_tile import ChannelRow, best_tile
+from ....parts import activation, cover, taps, transpose
+from ....parts.channels import sums as channel_sums
+from ....parts.channels import tile as channel_tile
+from ....parts.channels.sums import ChannelSums, OutputBlocks, Place, Results, looped
+from ....parts.channels.tile import ChannelRow, best_tile
 from ....parts.cover import Cover
-from ....parts.row_pairs import Goal, pairing
-from ....parts.row_panel import Rows
-from ....parts.row_sums import RowSums
+from ....parts.gemm import gather_panel
+from ....parts.rows import pairs as row_pairs
+from ....parts.rows import panel as row_panel
+from ....parts.rows import sums as row_sums
+from ....parts.rows.pairs import Goal, pairing
+from ....parts.rows.panel import Rows
+from ....parts.rows.sums import RowSums
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher

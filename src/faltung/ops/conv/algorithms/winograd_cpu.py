@@ -31,20 +31,16 @@ from torch import Tensor
 from ....lang.compile import Compiled, compiled
 from ....lang.target import host_target, unavailable
 from ....machine import Machine, this_machine
-from ....parts import (
-    activation,
-    taps,
-    transpose,
-    winograd_problem,
-    winograd_routine,
-    winograd_strips,
-    winograd_tiles,
-    winograd_transforms,
-)
-from ....parts.winograd_cutting import Core, busy, cut, cycles, shared
-from ....parts.winograd_problem import Layout, Problem
-from ....parts.winograd_tiles import PlainAxis
-from ....parts.winograd_weights import transformed_weight
+from ....parts import activation, taps, transpose
+from ....parts.winograd import problem as winograd_problem
+from ....parts.winograd import routine as winograd_routine
+from ....parts.winograd import strips as winograd_strips
+from ....parts.winograd import tiles as winograd_tiles
+from ....parts.winograd import transforms as winograd_transforms
+from ....parts.winograd.cutting import Core, busy, cut, cycles, shared
+from ....parts.winograd.problem import Layout, Problem
+from ....parts.winograd.tiles import PlainAxis
+from ....parts.winograd.weights import transformed_weight
 from ....planning import Algorithm, Run
 from ...geometry import Axis
 from ...packed import Packed

@@ -1,0 +1,1 @@
+"""Tiles with channels as lanes."""

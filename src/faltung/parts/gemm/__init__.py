@@ -1,0 +1,1 @@
+"""The packed matrix product that gathers its right-hand side on the fly."""

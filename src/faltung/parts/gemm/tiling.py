@@ -1,0 +1,258 @@
+"""How to cut a convolution that runs as a matrix product into tiles and blocks.
+
+A tile is some output channels × some outputs of a few rows, all of it in registers. Its vectors run
+along the channels, or along the row where an image has its pixels side by side. A block is what one
+thread does at a time: some rows and columns of one output plane in some of the channels.
+
+The more a tile holds, the fewer loads there are for a multiply-add; but channels and rows must be
+cut into whole tiles, one of the two into whole vectors. The larger a block, the less of its border
+is copied twice and the less often all weights come from beyond the second cache; but it must stay
+in there, and there must be one for every core. So the choices are counted through, in cycles of a
+core.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import log2
+
+from ..activation import is_long
+from .columns import apart
+from .problem import GemmProblem
+
+_MOST_VECTORS = 6
+_ENOUGH_SUMS = 10  # two additions begin in each cycle, and one takes four
+_LOADS = 0.6  # cycles for a load, where nothing else is in the way
+_BESIDES = 0.12  # and where multiply-adds are
+_NEAR, _FAR = 22, 9  # bytes that arrive in a cycle from the second cache, and from beyond
+_APART = 3  # from beyond in single lines
+_WAITING = 0.5  # of the time it takes to fetch weights ahead
+_TILE, _LOOP = 25, 6  # cycles until a tile is under way, and an innermost loop of it
+_ITEM = 300  # and a block
+_LONG = 20  # cycles of a vector's activation, if that is a long one
+_MOST_CODE = 1800  # multiply-adds to write down for the tiles at the borders of a row
+_MOST_BORDERS = 16  # of them, on the left
+_TOGETHER = 90  # of one run of taps, in a loop
+_LINE = 64  # bytes
+_COLLIDING, _WAYS = 4096, 8  # lines so far apart share the few ways of a set in the near cache
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is in registers at a time: `channels` × `rows` × `columns` outputs.
+
+    Of channels and columns one is a multiple of `lanes`: `vectors` vectors of that many.
+    `columns_apart` says that tiles at the borders of a row are written down one by one. `cycles`
+    are what all tiles take.
+    """
+
+    channels: int
+    rows: int
+    columns: int
+    lanes: int
+    along_row: bool
+    columns_apart: bool
+    cycles: float = 0.0
+
+    @property
+    def vectors(self) -> int:
+        """Vectors along the axis that has them."""
+        return (self.columns if self.along_row else self.channels) // self.lanes
+
+    @property
+    def unit(self) -> int:
+        """What channels come in multiples of."""
+        return 1 if self.along_row else self.lanes
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a thread does at a time, in one of `parts` parts of the channels.
+
+    `cycles` are those of one core for everything, `last` those of the core that is done last.
+    """
+
+    rows: int
+    columns: int
+    parts: int
+    cycles: float
+    last: float
+
+
+@lru_cache(maxsize=1024)
+def best_tile(problem: GemmProblem) -> Tile:
+    """The tile that takes the fewest cycles."""
+    return min(tiles(problem), key=lambda tile: tile.cycles)
+
+
+@lru_cache(maxsize=1024)
+def best_block(problem: GemmProblem, tile: Tile, copied: bool) -> Block:
+    """The block that is done first; `copied` says whether its inputs are copied to a panel."""
+    sizes = list(_blocks(problem, tile))
+    if copied:  # not more than the second cache has room for
+        least = min(_inputs(problem, rows, columns) for rows, columns, _ in sizes)
+        most = max(least, problem.cache)
+        sizes = [some for some in sizes if _inputs(problem, *some[:2]) <= most]
+    blocks = [_block(problem, tile, copied, *some) for some in sizes]
+    return min(blocks, key=lambda block: (block.last, block.cycles))
+
+
+def collides(problem: GemmProblem, places: int) -> bool:
+    """Whether so many neighbouring outputs read the image from too few sets of the near cache."""
+    return problem.pitch % _COLLIDING == 0 and places > _WAYS
+
+
+def tiles(problem: GemmProblem) -> Iterator[Tile]:
+    """All that fit into the registers."""
+    width, height, lanes = problem.columns.outputs, problem.rows.outputs, problem.channel_lanes
+    for vectors in range(1, min(-(-problem.outputs // lanes), _MOST_VECTORS) + 1):
+        places = _others(problem, vectors)
+        shapes = [(1, columns) for columns in range(1, min(places, width) + 1)]
+        shapes += [(rows, width) for rows in range(2, min(places // width, height) + 1)]
+        for rows, columns in shapes:
+            known = _code(problem, vectors, columns) <= _MOST_CODE
+            tile = Tile(vectors * lanes, rows, columns, lanes, along_row=False, columns_apart=known)
+            yield _counted(problem, tile)
+    lanes = problem.lanes
+    if problem.channels_last or problem.columns.stride > 1:
+        return
+    for vectors in range(1, min(-(-width // lanes), _MOST_VECTORS) + 1):
+        for channels in range(1, min(_others(problem, vectors), problem.outputs) + 1):
+            tile = Tile(channels, 1, vectors * lanes, lanes, along_row=True, columns_apart=False)
+            yield _counted(problem, tile)
+
+
+def _others(problem: GemmProblem, vectors: int) -> int:
+    """How many single numbers go with so many vectors."""
+    # besides the sums, vectors and a number; two vectors are the only ones that LLVM does with that
+    return (problem.registers - vectors - (1 if vectors == 2 else 3)) // vectors
+
+
+def _counted(problem: GemmProblem, tile: Tile) -> Tile:
+    """The tile with its cycles."""
+    loops = problem.depth.kernel_size * problem.depth.seen(1)
+    loops *= problem.rows.kernel_size * problem.rows.seen(tile.rows)
+    terms = loops * problem.columns.kernel_size * problem.inputs
+    if tile.columns_apart:
+        terms *= problem.columns.seen(1)
+    slow = _LONG if is_long(problem.activation) else 0
+    total = 0.0
+    for height, down in _pieces(problem.rows.outputs, tile.rows):
+        for width, along in _pieces(problem.columns.outputs, tile.columns):
+            for channels, blocks in _pieces(problem.outputs, tile.channels):
+                one = _along_row if tile.along_row else _along_channels
+                cycles = one(problem, channels, height * width, terms) + loops * _LOOP + _TILE
+                cycles += channels * height * width / tile.lanes * slow
+                total += down * along * blocks * cycles
+    total *= max(problem.planes, 1)
+    return replace(tile, cycles=total)
+
+
+def _code(problem: GemmProblem, vectors: int, columns: int) -> int:
+    """About how many multiply-adds are written down for tiles at the borders of a row."""
+    span = problem.columns
+    if span.low > _MOST_BORDERS * columns * span.stride or not span.is_padded:
+        return _MOST_CODE + 1 if span.is_padded else 0
+    total, found = 0, apart(span, columns)
+    long = problem.channels_last or all(tile.places for tile in found)
+    for tile in found:
+        for taps, outputs in tile.runs:
+            terms = taps * problem.inputs if long else taps
+            total += min(terms * outputs * vectors, _TOGETHER)
+    return total * (2 if problem.outputs % (vectors * problem.channel_lanes) else 1)
+
+
+def _pieces(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """The size and number of whole pieces, and of what is left over."""
+    yield size, count // size
+    if count % size:
+        yield count % size, 1
+
+
+def _along_channels(problem: GemmProblem, channels: int, places: int, terms: float) -> float:
+    """Cycles of a tile whose vectors are weights."""
+    lanes = problem.channel_lanes
+    vectors = -(-channels // lanes)
+    weights = vectors * lanes * problem.item_size
+    rate = _NEAR if weights * problem.terms < problem.cache / 2 else _FAR
+    image, storing = 0.0, float(vectors * places)
+    if not problem.channels_last:
+        storing += vectors * -(-places // lanes) * lanes * log2(lanes)
+        # every term is in another line, but for neighbouring taps
+        image = (places * problem.pitch + _LINE) / problem.columns.kernel_size
+    bringing = weights / rate + image / _NEAR
+    return terms * max(_term(vectors, places, vectors + places), bringing) + storing
+
+
+def _along_row(problem: GemmProblem, channels: int, places: int, terms: float) -> float:
+    """Cycles of a tile whose vectors are pixels."""
+    vectors = -(-places // problem.lanes)
+    # vectors at any place mostly lie across two cache lines; but each line serves several taps
+    loads = vectors * (3 if problem.taps > 1 else 1) + channels
+    image = vectors * problem.lanes * problem.item_size / problem.columns.kernel_size
+    return terms * max(_term(vectors, channels, loads), image / _NEAR) + vectors * channels
+
+
+def _term(vectors: int, others: int, loads: int) -> float:
+    arithmetic = max(vectors * others, _ENOUGH_SUMS) / 2
+    return max(arithmetic + loads * _BESIDES, loads * _LOADS)
+
+
+def _blocks(problem: GemmProblem, tile: Tile) -> Iterator[tuple[int, int, int]]:
+    """Rows, columns and parts of the blocks that are worth a thought."""
+    for columns in _doubled(tile.columns, problem.columns.outputs):
+        whole = columns >= problem.columns.outputs
+        for rows in _doubled(tile.rows, problem.rows.outputs if whole else tile.rows):
+            for parts in _doubled(1, max(1, problem.outputs // tile.channels)):
+                yield rows, columns, parts
+
+
+def _doubled(size: int, limit: int) -> Iterator[int]:
+    while size < limit:
+        yield size
+        size *= 2
+    yield limit
+
+
+def _block(
+    problem: GemmProblem, tile: Tile, copied: bool, rows: int, columns: int, parts: int
+) -> Block:
+    outside = -(-problem.rows.outputs // rows) * -(-problem.columns.outputs // columns)
+    outside *= max(problem.planes, 1)
+    items = outside * parts
+    image = _inputs(problem, rows, columns)
+    weights = problem.outputs * problem.terms * problem.item_size
+    cycles = tile.cycles + items * _ITEM
+    if copied:
+        cycles += items * _copying(problem, rows, columns)
+    # what the second cache does not hold comes from far away for every tile's channels
+    passes = -(-problem.outputs // tile.channels)
+    together = image + 2 * weights * min(tile.channels / problem.outputs, 1)
+    missing = max(0.0, 1 - problem.cache * 2 / 3 / together) if together else 0.0
+    rate = _FAR if problem.channels_last else _APART
+    cycles += missing * outside * (passes + copied) * image / rate
+    if weights + image > problem.cache / 2:
+        cycles += _WAITING * outside * weights / _FAR
+    last = cycles / items * -(-items // problem.cores)
+    return Block(rows, columns, parts, cycles, last)
+
+
+def _inputs(problem: GemmProblem, rows: int, columns: int) -> int:
+    """Bytes that so many rows and columns of outputs see."""
+    height, width = _seen(problem, rows, columns)
+    return height * width * problem.inputs * problem.item_size
+
+
+def _seen(problem: GemmProblem, rows: int, columns: int) -> tuple[int, int]:
+    """Rows, of all planes, and columns of the image that so many outputs see."""
+    height = min(problem.rows.copied(rows), problem.rows.inputs)
+    width = min(problem.columns.reach(columns), problem.columns.inputs)
+    return problem.depth.kernel_size * height, width
+
+
+def _copying(problem: GemmProblem, rows: int, columns: int) -> float:
+    """Cycles to copy that to a panel."""
+    height, width = _seen(problem, rows, columns)
+    if problem.channels_last:
+        return height * (20 + width * problem.inputs / problem.lanes * 2)
+    return height * problem.inputs * (12 + width / problem.lanes * 2)

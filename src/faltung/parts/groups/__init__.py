@@ -1,0 +1,1 @@
+"""Tiles of grouped convolution with the channels of groups as lanes."""

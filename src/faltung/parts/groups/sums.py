@@ -1,0 +1,146 @@
+"""Sums of a tile whose lanes are several small groups of channels.
+
+Pixels are loaded with the inputs of all groups of a vector, or sums of such pixels from several
+rows are added up; each turn picks one input of its group for every lane (see `group_lanes`) and
+multiplies it by the weights of the taps that read it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...lang.ops import Buffer
+from ...lang.routine import Routine, Value
+from ...ops.geometry import Axis
+from ..channels.sums import looped
+from ..rows.pairs import Combined
+from .lanes import GroupLanes
+from .tile import GroupTile, readers
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the first tap of a tile's first output reads: a pixel's first input, and its column.
+
+    `row` is the number of the image's row, where rows that are not there may be read, else None;
+    `weights` is where those of the first tap lie; `outside` are the pixels, by their distance from
+    the first one, that are not there for some tiles, of those that a tap of the tile reads.
+    """
+
+    pixel: Value
+    column: Value
+    row: Value | None
+    weights: Value
+    outside: frozenset[int]
+
+
+@dataclass(frozen=True)
+class GroupSums:
+    """Records sums from an image of so many `channels`; `rows` and `columns` are its axes."""
+
+    r: Routine
+    x: Buffer
+    w: Buffer
+    lanes: GroupLanes
+    tile: GroupTile
+    rows: Axis
+    columns: Axis
+    channels: int
+
+    @property
+    def row_weights(self) -> int:
+        """Numbers of the weights of a kernel row or product."""
+        return self.lanes.inputs * self.columns.kernel_size * self.lanes.lanes
+
+    def over_columns(self, sums: Sequence[Value], line: Line) -> Sequence[Value]:
+        """One kernel row, as many taps at a time as the tile takes."""
+        r, taps = self.r, self.tile.taps
+        whole, rest = divmod(self.columns.kernel_size, taps)
+        step = taps * self.columns.dilation
+
+        def turn(n: Value, sums: Sequence[Value], count: int = taps) -> Sequence[Value]:
+            some = replace(
+                line, pixel=line.pixel + n * (step * self.channels), column=line.column + n * step,
+                weights=line.weights + n * (taps * self.lanes.lanes),
+            )  # fmt: skip
+            return self._over_taps(sums, some, count)
+
+        sums = looped(r, (r.const(0), r.const(whole)), sums, turn)
+        return turn(r.const(whole), sums, rest) if rest else sums
+
+    def _over_taps(self, sums: Sequence[Value], line: Line, taps: int) -> Sequence[Value]:
+        """Some neighbouring taps, turn by turn; in each, a pixel once for all taps that read it."""
+        found = list(sums)
+        of_pixel = readers(self.tile.columns, taps, self.columns)
+        masks = {place: self._masks(line, place, None) for place in of_pixel}
+        for turn in range(self.lanes.inputs):
+            self.r.cut()  # or LLVM keeps what is loaded for the next turn, and stores it for that
+            for place in sorted(of_pixel, key=lambda place: (place % self.columns.stride, place)):
+                pixel = self._pixel(line.pixel + place * self.channels, masks[place])
+                number = self.lanes.picked(self.r, pixel, turn)
+                self._multiply(found, number, line, turn, of_pixel[place])
+        return found
+
+    def product(self, sums: Sequence[Value], line: Line, product: Combined) -> list[Value]:
+        """One product of a pair of rows; `line` is the row that the first tap sees.
+
+        For some pixels at a time: as many as leave registers for their weights.
+        """
+        found, of_pixel = list(sums), readers(self.tile.columns, self.tile.taps, self.columns)
+        places, some = list(of_pixel), max(1, self.tile.columns // 2)
+        for first in range(0, len(places), some):
+            self.r.cut()  # or LLVM keeps what is loaded for later, and stores it for that
+            these = places[first : first + some]
+            pixels = {place: self._combined(line, product, place) for place in these}
+            for turn in range(self.lanes.inputs):
+                self.r.cut()
+                for place in these:
+                    number = self.lanes.picked(self.r, pixels[place], turn)
+                    self._multiply(found, number, line, turn, of_pixel[place])
+        return found
+
+    def _multiply(
+        self, sums: list[Value], number: Value, line: Line, turn: int,
+        of_number: Sequence[tuple[int, int]],
+    ) -> None:  # fmt: skip
+        """Add the products of what was picked with the weights of the taps that read it."""
+        size = self.lanes.lanes
+        for output, tap in of_number:
+            at = line.weights + (turn * self.columns.kernel_size + tap) * size
+            sums[output] = self.r.fma(number, self.r.load(self.w, at, size), sums[output])
+
+    def _combined(self, line: Line, product: Combined, place: int) -> list[Value]:
+        """The sum of rows at a pixel."""
+        total: list[Value] = []
+        for offset, factor in product.rows:
+            step = offset * self.columns.input_size + place
+            inside = None
+            if line.row is not None:
+                row = line.row + offset
+                inside = ~(row < 0) & (row < self.rows.input_size)
+            masks = self._masks(line, place, inside)
+            pixel = self._pixel(line.pixel + step * self.channels, masks)
+            if not total:
+                total = pixel
+            else:
+                both = zip(total, pixel, strict=True)
+                total = [a + b if factor > 0 else a - b for a, b in both]
+        return total
+
+    def _masks(self, line: Line, place: int, inside: Value | None) -> list[Value | None]:
+        """Of each vector of a pixel's inputs, which to read; none outside of the image."""
+        r, lanes = self.r, self.lanes
+        if place in line.outside:
+            column = line.column + place
+            there = ~(column < 0) & (column < self.columns.input_size)
+            inside = there if inside is None else inside & there
+        sizes = [min(lanes.lanes, lanes.read - v * lanes.lanes) for v in range(lanes.vectors)]
+        if inside is None:
+            return [None if n == lanes.lanes else r.below(n, lanes.lanes) for n in sizes]
+        nothing = r.mask([False] * lanes.lanes)
+        exist = [r.mask([lane < n for lane in range(lanes.lanes)]) for n in sizes]
+        return [r.select(inside, mask, nothing) for mask in exist]
+
+    def _pixel(self, at: Value, masks: Sequence[Value | None]) -> list[Value]:
+        """The inputs of a vector's groups at a pixel."""
+        size = self.lanes.lanes
+        return [self.r.load(self.x, at + v * size, size, mask) for v, mask in enumerate(masks)]

@@ -1,0 +1,101 @@
+"""How to cut rows of outputs into tiles whose lanes are several small groups of channels.
+
+A tile is one vector of channels × `columns` neighbouring outputs of a row, or of two rows that are
+computed together (see `row_pairs`). What counts are multiply-adds and the picks of lanes between
+them, which the same parts of a core do; a pixel is picked from once for all taps and outputs of the
+tile that read it, so the more columns, the fewer picks for a multiply-add.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ...lang.target import host_target
+from ...ops.geometry import Axis
+from ..rows.pairs import Pairing, pairing
+from .lanes import GroupLanes
+
+MOST_CODE = 2200  # operations: a tenth of a second to compile
+FEW = 2  # pixels of a tile that may not be there, and are masked in all tiles
+_LEAST_SAVED = 1.25  # times fewer products with pairs; they read each pixel more than once
+_LOAD, _BESIDES = 0.55, 0.1  # cycles for a load: alone, and where arithmetic is the bound
+_TILE, _STORE = 20, 2  # cycles until a tile is under way, and for a vector stored
+
+
+@dataclass(frozen=True)
+class GroupTile:
+    """`columns` outputs of a row, or of a pair of rows; `taps` of a kernel row at a time."""
+
+    pairs: Pairing | None
+    columns: int
+    taps: int
+
+    def code(self, lanes: GroupLanes, wide: Axis) -> int:
+        """About how many operations are written down.
+
+        Tiles inside, at the left and at the right end of a row, unless they differ by few pixels.
+        """
+        kinds = 1 if sum(wide.padding) <= FEW else 3
+        reads = len(readers(self.columns, self.taps, wide))
+        turns = lanes.inputs * (self.columns + 1) * self.taps + reads * lanes.picks
+        if self.pairs:
+            return kinds * len(self.pairs.products) * (turns + 4 * reads)
+        rest = wide.kernel_size % self.taps
+        return kinds * (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
+
+    def cycles(self, lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> float:
+        """Cycles of one core that all outputs of an image take."""
+        depth, high, wide = axes
+        whole, rest = divmod(wide.kernel_size, self.taps)
+        reads = whole * len(readers(self.columns, self.taps, wide))
+        reads += len(readers(self.columns, rest, wide))
+        weights, products = wide.kernel_size * lanes.inputs, self.columns * wide.kernel_size
+        arithmetic = products * lanes.inputs + reads * (lanes.picks + (1 if self.pairs else 0))
+        # pixels are loaded for every turn, or two for a sum of them; weights for half of the pixels
+        loads = reads * lanes.vectors * (2 if self.pairs else lanes.inputs)
+        loads += weights * (2 if self.pairs else 1)
+        row = max(arithmetic / 2 + _BESIDES * loads, _LOAD * loads)
+        planes = depth.executed / depth.output_size
+        if self.pairs:
+            lines = -(-high.output_size // 2)
+            rows, stores = planes * len(self.pairs.products) * lines, 2 * self.columns
+        else:
+            lines = high.output_size
+            rows, stores = planes * high.executed, self.columns
+        tiles = -(-wide.output_size // self.columns) * depth.output_size * lanes.blocks
+        return tiles * (row * rows + lines * (stores * _STORE + _TILE))
+
+
+def readers(columns: int, taps: int, axis: Axis) -> dict[int, list[tuple[int, int]]]:
+    """The outputs and taps that read a pixel, by its distance from what the first one reads."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for output in range(columns):
+        for tap in range(taps):
+            found.setdefault(output * axis.stride + tap * axis.dilation, []).append((output, tap))
+    return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1024)
+def best_tile(lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> GroupTile:
+    """The tile that takes the fewest cycles, on this machine, of those that compile soon."""
+    choices = list(_choices(axes[1], axes[2]))
+    small = [tile for tile in choices if tile.code(lanes, axes[2]) <= MOST_CODE]
+    return min(small or choices[-1:], key=lambda tile: tile.cycles(lanes, axes))
+
+
+def _choices(high: Axis, wide: Axis) -> Iterator[GroupTile]:
+    """Pairs of rows, where they save products, and single rows; with ever smaller tiles."""
+    registers = 32 if host_target().vector_bits == 512 else 16
+    pairs = pairing(high.kernel_size, high.stride, high.dilation)
+    if pairs.saved >= _LEAST_SAVED and high.output_size > 1:
+        for most in (registers // 2 - 2, registers // 4, registers // 8):
+            yield GroupTile(pairs, _evenly(wide.output_size, most), wide.kernel_size)
+    taps = min(wide.kernel_size, registers // 4)
+    for most in (registers // 2, registers // 4, registers // 8):
+        yield GroupTile(None, _evenly(wide.output_size, most), taps)
+    yield GroupTile(None, 1, 1)
+
+
+def _evenly(outputs: int, most: int) -> int:
+    """Outputs of each of as few tiles as there can be with at most so many."""
+    return -(-outputs // -(-outputs // most))

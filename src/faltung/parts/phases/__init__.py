@@ -1,0 +1,1 @@
+"""Strided scatter as ordinary convolutions, one for each phase."""

@@ -1,0 +1,123 @@
+"""Cuts are possible, bearable, and none that was looked at is better."""
+
+from dataclasses import replace
+
+import pytest
+
+from faltung.lang.count import count
+from faltung.lang.target import host_target
+from faltung.parts.winograd.cutting import Core, busy, cut, cycles, shared
+from faltung.parts.winograd.problem import Layout, Problem
+from faltung.parts.winograd.routine import winograd_routine
+from faltung.parts.winograd.tiles import PlainAxis
+
+CORE = Core(near=2 << 20)
+ONE = PlainAxis()
+
+
+def image(size: int, channels: int, taps: int = 3, dilation: int = 1, **changes: object) -> Problem:
+    axis = PlainAxis(size, size, taps, dilation * (taps // 2), dilation)
+    plain = Problem(1, 1, channels, channels, ONE, axis, axis, "float32", last=False)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+PROBLEMS = [
+    image(224, 64), image(56, 64), image(56, 64, last=True), image(14, 256), image(7, 512),
+    image(28, 256, dilation=2), image(33, 64, dilation=12), image(30, 40, taps=5),
+    image(32, 32, depth=PlainAxis(32, 32, 3, 1)), image(56, 64, dtype="float64"),
+    image(1, 64, wide=PlainAxis(16000, 16000, 3, 8, 8), high=ONE), image(20, 100, groups=7),
+    image(9, 3), image(2, 16), image(17, 24, batch=0), image(6, 1000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=range(len(PROBLEMS)))
+def test_cuts_fit(problem: Problem) -> None:
+    layout = cut(problem, 3.0, CORE)
+    assert layout is not None
+    cutting = layout.cutting
+    assert cutting.tiles <= layout.tiles
+    assert cutting.chunk % cutting.vectors == 0
+    assert layout.output_vectors <= layout.padded_vectors < layout.output_vectors + cutting.chunk
+    registers = 32 if host_target().vector_bits == 512 else 16
+    assert cutting.tiles * cutting.vectors + cutting.vectors + 1 <= registers
+    noise = [block.axis.transform.noise for block in (layout.high, layout.wide)]
+    assert noise[0] * noise[1] <= 3
+    for block in (layout.high, layout.wide):
+        assert block.axis.transform.outputs <= min(
+            block.axis.plain.inputs, block.axis.plain.outputs
+        )
+    assert cycles(layout, CORE) > 0 or not problem.batch
+
+
+@pytest.mark.parametrize("problem", PROBLEMS[:6], ids=range(6))
+def test_no_other_block_nearby_is_estimated_to_be_better(problem: Problem) -> None:
+    layout = cut(problem, 3.0, CORE)
+    assert layout is not None
+    least = cycles(layout, CORE)
+    for chunk in (1, 2, 4, 8):
+        vectors = layout.cutting.vectors
+        other = Layout(problem, replace(layout.cutting, chunk=vectors * chunk))
+        assert cycles(other, CORE) >= least * 0.97
+
+
+def test_estimates_count_what_is_recorded() -> None:
+    # two multiply-adds on vectors a cycle, which the routine cannot do without
+    for problem in (image(56, 64), image(28, 256, dilation=2), image(56, 64, dtype="float64")):
+        layout = cut(problem, 3.0, CORE)
+        assert layout is not None
+        flops = count(winograd_routine(layout)).flops
+        least = flops / (4 * host_target().lanes(problem.item_size))
+        assert least < cycles(layout, CORE) < 3 * least
+
+
+def test_less_noise_means_smaller_tiles() -> None:
+    sizes = []
+    for most in (3.0, 1.8, 1.0):
+        layout = cut(image(56, 64), most, CORE)
+        assert layout is not None
+        sizes.append(layout.cutting.outputs)
+    assert sizes[0] == (4, 4)
+    assert max(sizes[1]) * min(sizes[1]) < 16
+    assert sizes[2] == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        image(9, 1),
+        image(40, 64, taps=13),
+        image(1, 64),
+        image(9, 64, taps=1),
+        image(40, 64, taps=7),
+    ],
+)
+def test_what_has_no_tiles(problem: Problem) -> None:
+    assert cut(problem, 3.0, CORE) is None
+
+
+def test_a_small_map_is_shared_out_by_its_channels() -> None:
+    layout = cut(image(14, 256), 3.0, CORE)
+    assert layout is not None
+    assert layout.items == 1
+    assert shared(layout, CORE, 1) == layout
+    two = shared(layout, CORE, 2)
+    assert two.items > 1
+    assert two.items % 2 == 0
+    assert busy(two, 2) == 2
+    assert replace(two.cutting, shares=1) == layout.cutting
+
+
+def test_a_large_map_is_not() -> None:
+    layout = cut(image(224, 64), 3.0, CORE)
+    assert layout is not None
+    assert shared(layout, CORE, 2).cutting.shares == 1
+
+
+def test_a_batch_is_work_for_many() -> None:
+    layout = cut(image(14, 256, batch=8), 3.0, CORE)
+    assert layout is not None
+    assert layout.items % 8 == 0
+    assert busy(layout, 8) == 8
+    empty = cut(image(14, 256, batch=0), 3.0, CORE)
+    assert empty is not None
+    assert busy(empty, 2) == 1

@@ -1,0 +1,56 @@
+"""The transformed weight, number by number."""
+
+import itertools
+
+import pytest
+import torch
+
+from faltung.by_hand import cook_toom
+from faltung.parts.winograd.problem import Cutting, Layout, Problem
+from faltung.parts.winograd.tiles import PlainAxis
+from faltung.parts.winograd.transforms import points
+from faltung.parts.winograd.weights import transformed_weight
+
+
+def matrix(m: int, r: int) -> torch.Tensor:
+    """G of the teaching version, for the same points."""
+    if m == 1:
+        return torch.eye(r, dtype=torch.float64)
+    _, g, _ = cook_toom(m, r, points(m + r - 2))
+    return torch.tensor([[float(entry) for entry in row] for row in g], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("outputs", [(4, 3), (2, 1)])
+@pytest.mark.parametrize("channels", [(3, 2), (2, 4), (3, 13), (1, 20)])
+def test_where_each_number_lies(
+    channels: tuple[int, int], outputs: tuple[int, int], dtype: str
+) -> None:
+    lanes, vectors, chunk = 4, 2, 4
+    depth, high, wide = PlainAxis(3, 3, 2), PlainAxis(6, 6, 3), PlainAxis(9, 9, 5 - outputs[0] // 2)
+    problem = Problem(1, 2, *channels, depth, high, wide, dtype, last=False)
+    layout = Layout(problem, Cutting(lanes, outputs, 1, 1, 1, 1, vectors, chunk))
+    w = torch.randn(2 * channels[1], channels[0], 2, 3, wide.taps).to(getattr(torch, dtype))
+    made = transformed_weight(layout, w)
+    assert made.numel() == layout.weights
+    assert made.dtype == (torch.float64 if dtype == "float64" else torch.float32)
+    flat = made.reshape(-1)
+    g_high, g_wide = matrix(outputs[0], 3), matrix(outputs[1], wide.taps)
+    right = g_high @ w.double() @ g_wide.T  # [O, C, depth, n, n]
+    # Higham's bound for both sums of rounded products, in float64; and one rounding
+    magnitude = g_high.abs() @ w.double().abs() @ g_wide.abs().T
+    steps = 2 * (3 + wide.taps + 2)
+    unit = 0.0 if dtype == "float64" else torch.finfo(made.dtype).eps / 2
+    slack = steps * torch.finfo(torch.float64).eps * magnitude + unit * right.abs()
+    shape = (2, layout.chunks, layout.products, chunk // vectors, 2, channels[0], vectors * lanes)
+    for place, index in enumerate(itertools.product(*map(range, shape))):
+        group, some, product, tile, tap, c, lane = index
+        vector = some * chunk + tile * vectors + lane // lanes
+        if vector * lanes >= channels[1]:
+            continue  # a vector that is not there
+        o = min(vector * lanes, max(channels[1] - lanes, 0)) + lane % lanes
+        if o >= channels[1]:
+            continue
+        row, column = divmod(product, len(g_wide))
+        at = (group * channels[1] + o, c, tap, row, column)
+        assert abs(flat[place].double() - right[at]) <= slack[at], index
