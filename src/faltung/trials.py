@@ -143,10 +143,10 @@ def _tried(spec: Any, contestants: Sequence[Contestant], clock: Clock) -> Figure
     """Figures measured now, whatever the caller has set for its own calls."""
     # a weight that was made in inference mode would be packed again at every run
     with torch.inference_mode(mode=False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-        return race(contestants, [_operand(spec, given) for given in spec.run_operands], clock)
+        return race(contestants, [operand(spec, given) for given in spec.run_operands], clock)
 
 
-def _operand(spec: Any, given: tuple[Sequence[int], str] | None) -> torch.Tensor | None:
+def operand(spec: Any, given: tuple[Sequence[int], str] | None) -> torch.Tensor | None:
     """A tensor of the right shape, layout and dtype, written so that its memory is really there."""
     if given is None:
         return None

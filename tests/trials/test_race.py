@@ -131,7 +131,7 @@ OPERANDS: list[tuple[Any, list[tuple[tuple[int, ...], str] | None]]] = [
 
 @pytest.mark.parametrize(("spec", "expected"), OPERANDS, ids=lambda v: str(v)[:40])
 def test_operands_are_what_the_spec_says(spec: Any, expected: list[Any]) -> None:
-    made = [trials._operand(spec, given) for given in spec.run_operands]
+    made = [trials.operand(spec, given) for given in spec.run_operands]
     assert len(made) == len(expected)
     for tensor, wanted in zip(made, expected, strict=True):
         if wanted is None:

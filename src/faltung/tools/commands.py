@@ -174,10 +174,15 @@ def _bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few rounds: to look, not to report.")
     ] = False,
+    planner: Annotated[
+        bool, typer.Option("--planner", help="Judge our choices instead: regret by layer.")
+    ] = False,
 ) -> None:
     """Time real layers: ours against PyTorch and ONNX Runtime, each result checked first."""
     from .bench import command  # noqa: PLC0415  (loads every operator)
 
+    if planner:
+        raise typer.Exit(command.judge(what or [], json=json, threads=threads))
     raise typer.Exit(command.run(what or [], json=json, threads=threads, quick=quick))
 
 

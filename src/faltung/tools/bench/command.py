@@ -1,11 +1,12 @@
 """The command `faltung bench`: measure the machine, run the cases, print and keep the results."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -16,12 +17,16 @@ from ...errors import ArgumentError
 from ...machine import Rates, this_machine
 from ...planning import readable_bytes
 from ..printing import show
+from . import planner
 from .cases import Case, selected
 from .outcome import Outcome, outcome_of
 from .overhead import Making, makings
-from .record import Run, write
+from .record import Run, write, write_document
 from .rounds import FULL, QUICK, Effort
 from .table import makings_table, remarks, tables
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _BUSY = 0.5  # of a core taken by others, on average
 
@@ -56,6 +61,22 @@ def run(words: Sequence[str], *, json: Path | None, threads: int | None, quick: 
     return 1 if any(outcome.complaints for outcome in outcomes) else 0
 
 
+def judge(words: Sequence[str], *, json: Path | None, threads: int | None) -> int:
+    """The command under `--planner`: how good our choices are; always 0, for no choice is wrong."""
+    wanted = list(planner.layers(selected(words)))
+    with _with_threads(threads) as used:
+        rates = _measured(used)
+        show(f"{this_machine().processor}, threads: {used}, {len(wanted)} layers")
+        found = list(
+            _progress(wanted, lambda layer: layer[0], lambda layer: planner.judged(*layer))
+        )
+    show(*planner.report(found))
+    if json is not None:
+        document = {"threads": used, "rates": asdict(rates), "layers": planner.facts(found)}
+        show(f"written: {write_document(document, json, this_machine(), 'planner')}")
+    return 0
+
+
 def _others() -> float:
     """Processes that ran or wanted to, on average over the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -83,19 +104,26 @@ def _with_threads(wanted: int | None) -> Iterator[int]:
 
 
 def _outcomes(cases: Sequence[Case], effort: Effort, threads: int) -> list[Outcome]:
+    return list(
+        _progress(cases, lambda case: case.name, lambda case: outcome_of(case, effort, threads))
+    )
+
+
+def _progress(
+    things: Sequence[T], named: Callable[[T], str], done: Callable[[T], R]
+) -> Iterator[R]:
+    """What is done with each thing, under a bar that tells which one it is."""
     columns = (
         TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(),
     )  # fmt: skip
     screen = Console(stderr=True)
-    found = []
-    # drawn between cases only: a thread that draws would disturb what is timed
+    # drawn between things only: a thread that draws would disturb what is timed
     with Progress(
         *columns, console=screen, transient=True, disable=not screen.is_terminal,
         auto_refresh=False,
     ) as progress:  # fmt: skip
-        task = progress.add_task("", total=len(cases))
-        for case in cases:
-            progress.update(task, description=case.name, refresh=True)
-            found.append(outcome_of(case, effort, threads))
+        task = progress.add_task("", total=len(things))
+        for thing in things:
+            progress.update(task, description=named(thing), refresh=True)
+            yield done(thing)
             progress.advance(task)
-    return found

@@ -120,11 +120,17 @@ def facts(run: Run) -> dict[str, Any]:
 
 def write(run: Run, target: Path) -> Path:
     """Write the file, into a folder under its own name; the path it has in the end."""
+    return write_document(facts(run), target, run.machine)
+
+
+def write_document(document: Any, target: Path, machine: Machine, kind: str = "") -> Path:
+    """Write anything that is JSON; in a folder it is named for version, machine and kind."""
     if target.is_dir():
-        target = target / __version__ / f"{machine_name(run.machine)}.json"
+        name = machine_name(machine) + (kind and f"-{kind}")
+        target = target / __version__ / f"{name}.json"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(facts(run), indent=1, ensure_ascii=False) + "\n")
+        target.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     except OSError as trouble:
         raise ArgumentError(f"--json {target} cannot be written: {trouble}") from trouble
     return target
