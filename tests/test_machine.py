@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,12 @@ def test_rates_survive_exactly(folder: Path) -> None:
     odd = Rates(math.pi * 1e11, math.e * 1e10)
     keep_rates(2, odd)
     assert again().rates(2) == odd
+
+
+def test_what_caches_hold_takes_less_than_memory() -> None:
+    seen = replace(this_machine(), cores=2, measured=((2, Rates(peak=1e11, bandwidth=1e9)),))
+    assert seen.moving(0) == 0
+    assert seen.moving(1e6) == pytest.approx(0.25e-3)  # a quarter of a millisecond at 1 GB/s
+    assert seen.moving(8e6) == pytest.approx(8e-3)
+    times = [seen.moving(count) for count in range(0, 4_000_000, 50_000)]
+    assert times == sorted(times)

@@ -25,6 +25,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _NOMINAL_CLOCK = 2.5e9  # where the system does not say
 _NOMINAL_BYTES_PER_CYCLE = 4  # a core's share of memory bandwidth on today's servers and laptops
+_KEPT_BYTES = 1 << 19  # of a core's caches that an image is likely to be in
+_KEPT_WAITING = 0.25  # of the time that memory takes for as many bytes
 _MOST_BYTES = 1 << 20  # a kind of computer takes a hundred
 
 
@@ -73,6 +75,16 @@ class Machine:
     def bandwidth(self) -> float:
         """Bytes a second to and from memory with all cores: measured, else nominal."""
         return (self.rates(self.cores) or self.nominal).bandwidth
+
+    def moving(self, count: float) -> float:
+        """Seconds for that many bytes, less than memory takes where caches are likely to have them.
+
+        An image that fits a quarter of the second caches is mostly still there from the layer
+        before; one twice as large has pushed itself out.
+        """
+        kept = self.cores * _KEPT_BYTES
+        waiting = min(max(count / kept - 1, _KEPT_WAITING), 1.0)
+        return waiting * count / self.bandwidth
 
     def rates(self, threads: int) -> Rates | None:
         """What that many threads were measured to do, if they ever were."""

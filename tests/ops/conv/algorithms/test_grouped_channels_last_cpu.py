@@ -133,7 +133,7 @@ def test_memory_and_time_are_counted() -> None:
     assert ALGORITHM.workspace(spec) == 4 * 128 * 4 * 9
     twice = replace(spec, batch=2)
     first, second = (ALGORITHM.seconds(s, this_machine()) for s in (spec, twice))
-    assert 1.5 < second / first < 2.4  # less than twice where the call is part of it
+    assert 1.5 < second / first < 4  # less: the call is part of it; more: caches may not hold it
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import unavailable
 from ....machine import Machine
 from ....parts import activation, taps
 from ....parts.channels import blocks as channel_blocks
@@ -25,14 +24,13 @@ from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 s to compile
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
-_SECOND_CACHE = 2 << 20  # bytes of a core
-_NEAR = 0.25  # of the time that memory takes for as many bytes
+_BAND_BYTES = 1 << 20  # that stay in a core's second cache from one block of channels to the next
 _CALL_SECONDS = 4e-6
 _EFFICIENCY = 0.9
 
@@ -44,20 +42,7 @@ class DepthwiseChannelsLastCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on channels-last images of floating-point numbers."""
-        reasons = []
-        if spec.groups != spec.in_channels or spec.out_channels != spec.in_channels:
-            reasons.append(
-                f"needs one group and one output per channel, has {spec.groups} groups, "
-                f"{spec.in_channels} channels and {spec.out_channels} outputs"
-            )
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "channels_last":
-            reasons.append(f"needs a channels-last image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
+        reasons = depthwise_refusals(spec) + refusals(spec, ["channels_last"])
         products = pixel_rows.recorded_products(spec.axes[-1])
         if not reasons and products > _MOST_PRODUCTS:
             reasons.append(f"would unroll {products} products, more than {_MOST_PRODUCTS}")
@@ -67,17 +52,15 @@ class DepthwiseChannelsLastCpu(Algorithm):
         """Executed multiply-adds, and the bytes: most of the time of those that no cache holds."""
         blocks = _blocks(spec)
         used = spec.in_channels / (blocks.count * blocks.lanes)
-        used *= blocks.lanes * 8 * _DTYPES[spec.dtype] / machine.vector_bits
+        used *= blocks.lanes * 8 * REGISTER_BYTES[spec.dtype] / machine.vector_bits
         computing = 2 * spec.executed_macs / (machine.peak * _EFFICIENCY * used)
-        near = min(spec.bytes, machine.cores * _SECOND_CACHE)
-        moving = (_NEAR * near + spec.bytes - near) / machine.bandwidth
-        return _CALL_SECONDS + computing + moving
+        return _CALL_SECONDS + computing + machine.moving(spec.bytes)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's sums where they wait for a long activation."""
         blocks = _blocks(spec)
         weights = blocks.count * blocks.lanes * spec.taps
-        return (weights + torch.get_num_threads() * _sums(spec)) * _DTYPES[spec.dtype]
+        return (weights + torch.get_num_threads() * _sums(spec)) * REGISTER_BYTES[spec.dtype]
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
@@ -108,13 +91,21 @@ class DepthwiseChannelsLastCpu(Algorithm):
 
 
 def _blocks(spec: ConvSpec) -> ChannelBlocks:
-    return ChannelBlocks.of(spec.in_channels, _DTYPES[spec.dtype])
+    return ChannelBlocks.of(spec.in_channels, REGISTER_BYTES[spec.dtype])
 
 
 def _sums(spec: ConvSpec) -> int:
     """Numbers of a tile that wait for a long activation; whole cache lines of them."""
     numbers = pixel_rows.tile_columns(spec.output_size[-1]) * _blocks(spec).lanes
     return -(-numbers // 16) * 16 if activation.is_long(spec.activation) else 0
+
+
+def _bands(spec: ConvSpec) -> int:
+    """Bands of rows of which a cache holds all channels, inputs and outputs together."""
+    _, high, wide = pixel_rows.three(spec.axes)
+    pixels = high.stride * wide.input_size + wide.output_size  # that a row of outputs adds
+    row = pixels * spec.in_channels * spec.item_size
+    return min(high.output_size, -(-high.output_size * row // _BAND_BYTES))
 
 
 class _Recording:
@@ -127,8 +118,8 @@ class _Recording:
         wide = "float64" if spec.dtype == "float64" else "float32"
         self.depth, self.high, self.wide = pixel_rows.three(spec.axes)
         planes = spec.batch * self.depth.output_size * self.blocks.count
-        self.parts = max(1, min(self.high.output_size, -(-_ITEMS // max(planes, 1))))
-        r = self.r = Routine("depthwise_channels_last", planes * self.parts)
+        self.bands = max(_bands(spec), min(self.high.output_size, -(-_ITEMS // max(planes, 1))))
+        r = self.r = Routine("depthwise_channels_last", planes * self.bands)
         self.y = r.writes("y", spec.dtype, prod(spec.y_shape))
         self.x = r.reads("x", spec.dtype, prod(spec.x_shape))
         weights = r.reads("w", wide, self.blocks.count * self.lanes * spec.taps)
@@ -141,10 +132,13 @@ class _Recording:
             self.item(item)
 
     def item(self, item: Value) -> None:
-        """Some rows of one block of channels in one output plane."""
+        """A band of rows of one block of channels in one output plane.
+
+        One block after the other, then the next band: its pixels come from memory once.
+        """
         r, spec = self.r, self.spec
-        part, item = item % self.parts, item // self.parts
         block, item = item % self.blocks.count, item // self.blocks.count
+        band, item = item % self.bands, item // self.bands
         self.plane, self.image = item % self.depth.output_size, item // self.depth.output_size
         self.channel = self.blocks.first(r, block)
         start = r.const(0, self.kind, self.lanes)
@@ -152,9 +146,9 @@ class _Recording:
             start = self.blocks.load(r, self.b, self.channel)
         pixels = pixel_rows.Pixels(self.x, self.row_of_pixels, spec.in_channels, self.mask)
         first_weight = block * (spec.taps * self.lanes)
-        share = -(-self.high.output_size // self.parts)
-        end = r.minimum((part + 1) * share, self.high.output_size)
-        with r.loop(part * share, end) as loop:
+        share = -(-self.high.output_size // self.bands)
+        end = r.minimum((band + 1) * share, self.high.output_size)
+        with r.loop(band * share, end) as loop:
             self.row = loop.index
             self.rows.record(pixels, first_weight, self.plane, self.row, start, self.store)
 

@@ -46,6 +46,8 @@ _CALL_SECONDS = 2e-6
 _EFFICIENCY = 0.6
 _WIDENING = 0.55  # 16-bit numbers are widened anew for every tap
 _UNSHARED = 0.35  # where each output row loads its input rows for itself
+_PICKING = 0.2  # where it picks every second number, or fewer, of what it loads
+_WAITING = 0.3  # of the lesser of the times for arithmetic and memory: the rest goes on meanwhile
 
 
 class DepthwiseCpu(Algorithm):
@@ -77,23 +79,24 @@ class DepthwiseCpu(Algorithm):
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """Executed multiply-adds, or the bytes at memory speed if that is slower."""
+        """Executed multiply-adds, and the bytes, for the most part at the same time."""
         lanes = _lanes(spec)
         columns = spec.output_size[-1]
         used = columns / (-(-columns // lanes) * lanes) * lanes * 32 / machine.vector_bits
         *outer, wide = spec.axes
         rows = prod(axis.executed for axis in outer) * wide.output_size * wide.kernel_size
         macs = spec.batch * spec.out_channels * rows  # along a row, those for padding too
-        alone = (
-            spec.dims > 1
-            and outer[-1].kernel_size > 1
-            and max(outer[-1].stride, outer[-1].dilation) > 1
+        alone = spec.dims == 1 or (
+            outer[-1].kernel_size > 1 and max(outer[-1].stride, outer[-1].dilation) > 1
         )
         efficiency = _UNSHARED if alone else _EFFICIENCY
+        if wide.stride > 1:
+            efficiency = _PICKING
         if spec.item_size == 2:
             efficiency *= _WIDENING
         computing = 2 * macs / (machine.peak * efficiency * min(used, 1.0))
-        return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
+        less, more = sorted((computing, machine.moving(spec.bytes)))
+        return _CALL_SECONDS + more + _WAITING * less
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""

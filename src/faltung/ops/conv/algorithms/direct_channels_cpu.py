@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import activation, cover, taps, tile_walk, transpose
 from ....parts.channels import sums as channel_sums
@@ -45,10 +45,10 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
 # bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _LINE = 64  # bytes
 _ITEMS = 32  # pieces of work to share out, if there are so many
 _MOST_PANEL = 512 << 10  # bytes: a part of the second cache
@@ -71,16 +71,7 @@ class DirectChannelsCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers in one of the two orders."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout == "strided":
-            reasons.append(f"needs a contiguous or channels-last image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
-        return reasons
+        return refusals(spec, ["contiguous", "channels_last"])
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that tiles and panels take, and part of what moving the bytes takes."""
@@ -128,7 +119,7 @@ class _Layout:
         self.depth, self.high, self.wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
         self.inputs = spec.in_channels // spec.groups
         self.outputs = spec.out_channels // spec.groups
-        self.item_size = _DTYPES[spec.dtype]
+        self.item_size = REGISTER_BYTES[spec.dtype]
         self.wide_name = "float64" if spec.dtype == "float64" else "float32"
         self.lanes = host_target().lanes(self.item_size)
         while self.lanes > 4 and self.outputs <= self.lanes // 2:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import activation, cover, lanes, taps
 from ....parts.activation import activated
@@ -38,9 +38,9 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_STRIDE = 16  # along a row: vectors to pick lanes from
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
@@ -51,6 +51,7 @@ _CALL_SECONDS = 4e-6
 _SECOND_CACHE = 2 << 20  # bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
+_ONE_INPUT = 0.75  # of the time, where no sums are carried from channel to channel
 _PARTS = (activation, channel_sums, classes, cover, lanes, tile, taps)
 
 
@@ -61,30 +62,25 @@ class DirectCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but contiguous images of floating-point numbers."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "contiguous":
-            reasons.append(f"needs a contiguous image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        reasons = refusals(spec, ["contiguous"])
         if spec.stride[-1] > _MOST_STRIDE:
             reasons.append(f"needs strides up to {_MOST_STRIDE} along a row, has {spec.stride[-1]}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that the tiles take, and part of what moving the bytes takes."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
         computing = _tiling(spec)[1] * per_cycle / (machine.peak * _EFFICIENCY)
-        far = max(0, spec.bytes - machine.cores * _SECOND_CACHE)
-        return _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
+        if spec.groups == spec.in_channels:
+            computing *= _ONE_INPUT
+        if spec.kernel_size[-1] > _TAPS_TOGETHER**3:
+            computing *= 4  # most tiles see padding
+        return _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight."""
         classes, terms = _classes(spec), spec.in_channels // spec.groups * spec.taps
-        return spec.groups * classes.tiles * classes.channels * terms * _DTYPES[spec.dtype]
+        return spec.groups * classes.tiles * classes.channels * terms * REGISTER_BYTES[spec.dtype]
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
@@ -112,7 +108,7 @@ def _tiling(spec: ConvSpec) -> tuple[RowTile, float]:
     period = _period(spec)
     row = Row(
         columns=spec.output_size[-1], channels=spec.out_channels // spec.groups // period,
-        taps=spec.kernel_size[-1], stride=spec.stride[-1], item_size=_DTYPES[spec.dtype],
+        taps=spec.kernel_size[-1], stride=spec.stride[-1], item_size=REGISTER_BYTES[spec.dtype],
         widened=spec.item_size == 2,
         far=period == 1 and prod(spec.y_shape) * spec.item_size > _SECOND_CACHE,
     )  # fmt: skip
@@ -126,7 +122,11 @@ def _period(spec: ConvSpec) -> int:
     """How far apart the channels of a tile are, so that all write whole lines; mostly 1."""
     lanes = host_target().lanes(spec.item_size)
     one_row = prod(spec.output_size) == spec.output_size[-1] and not any(spec.padding[-1])
-    if not one_row or spec.item_size != _DTYPES[spec.dtype] or lanes * spec.item_size != _LINE:
+    if (
+        not one_row
+        or spec.item_size != REGISTER_BYTES[spec.dtype]
+        or lanes * spec.item_size != _LINE
+    ):
         return 1
     return row_period(spec.out_channels // spec.groups, spec.output_size[-1], lanes)
 

@@ -50,18 +50,17 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
 # bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _ITEMS = 32  # pieces of work to share out, if there are so many
 _NEAR_BYTES = 40 << 10  # of weights that stay in the first cache
 
 _CALL_SECONDS = 6e-6
-_SECOND_CACHE = 2 << 20  # bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.75  # of the cycles that arithmetic and picks take by count
-_DEPTHWISE = 0.5  # the same for one channel a group: tiles made for that do better
+_SPILLING = 0.5  # the same for one channel a group in sixteen registers
 _PARTS = (
     activation, channel_sums, cover, gather_panel, group_lanes, group_sums, group_tile,
     row_pairs, row_tiles, taps,
@@ -75,16 +74,10 @@ class GroupedChannelsLastCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but channels-last images of floating-point numbers in small groups."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "channels_last":
-            reasons.append(f"needs a channels-last image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if (missing := unavailable()) is not None:
-            return [*reasons, missing]
-        lanes = host_target().lanes(_DTYPES.get(spec.dtype, 4))
+        reasons = refusals(spec, ["channels_last"])
+        if unavailable() is not None:
+            return reasons
+        lanes = host_target().lanes(REGISTER_BYTES.get(spec.dtype, 4))
         outputs = spec.out_channels // spec.groups
         if spec.groups < 2 or 2 * outputs > lanes:
             reasons.append(
@@ -97,10 +90,10 @@ class GroupedChannelsLastCpu(Algorithm):
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that tiles take, and part of what moving the bytes takes."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        efficiency = _EFFICIENCY if spec.groups < spec.in_channels else _DEPTHWISE
+        spilling = spec.groups == spec.in_channels and machine.vector_bits < 512
+        efficiency = _SPILLING if spilling else _EFFICIENCY
         computing = _Layout(spec).cycles * per_cycle / (machine.peak * efficiency)
-        far = max(0, spec.bytes - machine.cores * _SECOND_CACHE)
-        return _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
+        return _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight."""
@@ -133,7 +126,7 @@ class _Layout:
     def __init__(self, spec: ConvSpec) -> None:
         self.spec = spec
         self.depth, self.high, self.wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
-        self.item_size = _DTYPES[spec.dtype]
+        self.item_size = REGISTER_BYTES[spec.dtype]
         self.wide_name = "float64" if spec.dtype == "float64" else "float32"
         lanes = host_target().lanes(self.item_size)
         while lanes > 4 and spec.out_channels <= lanes // 2:

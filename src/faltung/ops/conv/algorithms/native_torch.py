@@ -55,7 +55,7 @@ _OTHER_DTYPES = {"float64": 0.3, "float16": 0.5, "bfloat16": 0.5}
 _WITH_AMX = 6.5
 _NARROW_GROUPED = 0.12  # 16-bit numbers in groups
 _WIDEST_PADDING = 6  # beyond it oneDNN's depthwise code refuses contiguous images
-_CALL_SECONDS, _GROUPED_CALL_SECONDS = 4e-6, 30e-6  # oneDNN's call, which groups always take
+_CALL_SECONDS, _GROUPED_CALL_SECONDS = 5e-6, 30e-6  # oneDNN's call, which groups always take
 
 
 class NativeTorch(Algorithm):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import activation, cover, taps, transpose
 from ....parts.channels import sums as channel_sums
@@ -43,10 +43,10 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
 # bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _ITEMS = 32  # pieces of work to share out, if there are so many
 _MOST_PRODUCTS = 48  # of a pair: each is written down
 _LEAST_SAVED = 1.1
@@ -68,13 +68,7 @@ class RowPairsCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """What has no pairs of rows, or none that save anything."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout == "strided":
-            reasons.append(f"needs a contiguous or channels-last image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        reasons = refusals(spec, ["contiguous", "channels_last"])
         if spec.dims == 1 or spec.output_size[-2] < 2:
             reasons.append(f"needs two rows of outputs, has {spec.output_size}")
         elif (saved := _pairing(spec).saved) < _LEAST_SAVED:
@@ -84,8 +78,6 @@ class RowPairsCpu(Algorithm):
             )
         elif (products := len(_pairing(spec).products)) > _MOST_PRODUCTS:
             reasons.append(f"would write down {products} sums of rows, more than {_MOST_PRODUCTS}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
@@ -137,7 +129,7 @@ class _Layout:
         self.depth, self.high, self.wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
         self.inputs = spec.in_channels // spec.groups
         self.outputs = spec.out_channels // spec.groups
-        self.item_size = _DTYPES[spec.dtype]
+        self.item_size = REGISTER_BYTES[spec.dtype]
         self.wide_name = "float64" if spec.dtype == "float64" else "float32"
         self.lanes = host_target().lanes(self.item_size)
         while self.lanes > 4 and self.outputs <= self.lanes // 2:

@@ -1,0 +1,49 @@
+"""What all routines refuse, in the words that people read."""
+
+import pytest
+
+from faltung.ops.conv import refusals as module
+from faltung.ops.conv.refusals import depthwise_refusals, refusals
+from faltung.ops.conv.spec import ConvSpec
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("i5x5 k3x3 int64", "needs one of float32, float64, bfloat16, float16, has int64"),
+        ("i5x5 k3x3 strided float32", "needs a contiguous or channels-last image, has strided"),
+        ("i5x5 k3x3 p1 reflect float32", "pads with zeros only, not reflect"),
+    ],
+)
+def test_each_reason_has_its_numbers(text: str, reason: str) -> None:
+    spec = ConvSpec.parse(f"forward n1 c2 o2 {text} cpu")
+    assert refusals(spec, ["contiguous", "channels_last"]) == [reason]
+
+
+def test_what_can_be_done_is_not_refused() -> None:
+    for text in (
+        "i5x5 k3x3 p1 float32",
+        "i5 k3 channels_last bfloat16",
+        "i5x5 k3x3 reflect float32",
+    ):
+        spec = ConvSpec.parse(f"forward n1 c2 o2 {text} cpu")
+        assert refusals(spec, ["contiguous", "channels_last"]) == []
+
+
+def test_one_layout_may_be_all_that_is_wanted() -> None:
+    spec = ConvSpec.parse("forward n1 c2 o2 i5x5 k3x3 channels_last float32 cpu")
+    assert refusals(spec, ["contiguous"]) == ["needs a contiguous image, has channels_last"]
+
+
+def test_without_a_compiler_nothing_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "unavailable", lambda: "needs llvmlite")
+    spec = ConvSpec.parse("forward n1 c2 o2 i5x5 k3x3 float32 cpu")
+    assert refusals(spec, ["contiguous"]) == ["needs llvmlite"]
+
+
+def test_depthwise_is_one_group_and_one_output_a_channel() -> None:
+    assert depthwise_refusals(ConvSpec.parse("forward n1 c4 o4 i5 k3 g4 float32 cpu")) == []
+    wide = ConvSpec.parse("forward n1 c4 o8 i5 k3 g4 float32 cpu")
+    assert depthwise_refusals(wide) == [
+        "needs one group and one output per channel, has 4 groups, 4 channels and 8 outputs"
+    ]
