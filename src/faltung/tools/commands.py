@@ -32,6 +32,7 @@ Padding = Annotated[
 Dilation = Annotated[str, typer.Option("--dilation", "-d", help="Dilation.")]
 Transposed = Annotated[bool, typer.Option("--transposed", help="Transposed convolution.")]
 OutputPadding = Annotated[str, typer.Option("--output-padding", help="With --transposed.")]
+Channels = Annotated[int, typer.Option("--channels", "-c", help="Input channels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Problem = Annotated[
     list[str] | None,
@@ -82,7 +83,7 @@ def _count(
     dilation: Dilation = "1",
     transposed: Transposed = False,
     output_padding: OutputPadding = "0",
-    channels: Annotated[int, typer.Option("--channels", "-c", help="Input channels.")] = 1,
+    channels: Channels = 1,
     out_channels: Annotated[int | None, typer.Option("--out-channels", "-o")] = None,
     groups: Annotated[int, typer.Option("--groups", "-g")] = 1,
     batch: Annotated[int, typer.Option("--batch", "-n")] = 1,
@@ -107,6 +108,61 @@ def _count(
         show_json(counts.facts(spec))
     else:
         show(counts.report(spec))
+
+
+@app.command("explain")
+def _explain(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(help="A spelled problem, or a model: package.module:name(arguments)."),
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", help="Input size; a model's input: 1x3x224x224, repeatable."),
+    ] = None,
+    layer: Annotated[str | None, typer.Option("--layer", "-l", help="Name in the model.")] = None,
+    kernel: Annotated[str | None, typer.Option("--kernel", "-k", help="Kernel size.")] = None,
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    transposed: Transposed = False,
+    output_padding: OutputPadding = "0",
+    channels: Channels = 1,
+    out_channels: Annotated[int | None, typer.Option("--out-channels", "-o")] = None,
+    groups: Annotated[int, typer.Option("--groups", "-g")] = 1,
+    batch: Annotated[int, typer.Option("--batch", "-n")] = 1,
+    bias: Annotated[bool, typer.Option("--bias", help="One bias per output channel.")] = False,
+    dtype: Annotated[str, typer.Option("--dtype")] = "float32",
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A layer explained: sizes, costs, field, relatives, what runs and why, and its code."""
+    from .explain import command  # noqa: PLC0415  (may run a model)
+
+    described = None
+    if kernel is not None and input:
+        outputs = channels if out_channels is None else out_channels
+        described = LayerOptions(
+            input[0], kernel, stride, padding, dilation, output_padding, transposed, channels,
+            outputs, groups, batch, bias, dtype,
+        )  # fmt: skip
+    command.run(what or [], described, input or [], layer, as_json=as_json, html=html)
+
+
+@app.command("summary")
+def _summary(
+    model: Annotated[str, typer.Argument(help="package.module:name(arguments), or file.py:name.")],
+    input: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", help="Shape of an input: 1x3x224x224; repeatable."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every layer of a model: parameters, multiply-adds, bytes, field, algorithm, gain."""
+    from .summary import command  # noqa: PLC0415  (runs a model)
+
+    command.run(model, input or [], as_json=as_json, html=html)
 
 
 @app.command("field")
@@ -135,6 +191,42 @@ def _plan(
     spec, family = read_problem(problem, family)
     with using(algorithm=algorithm, accuracy=accuracy, measure=measure) as settings:
         show(str(planning.plan(spec, family, settings)))
+
+
+@app.command("draw")
+def _draw(
+    kind: Annotated[str | None, typer.Argument(help="What to draw: see --list.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="A spelled problem; for field layers: k3 k3s2p1.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File: .svg, .png, or moving .gif.")
+    ] = None,
+    input: Annotated[str | None, typer.Option("--input", "-i", help="Input size.")] = None,
+    kernel: Annotated[str | None, typer.Option("--kernel", "-k", help="Kernel size.")] = None,
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    transposed: Transposed = False,
+    output_padding: OutputPadding = "0",
+    channels: Annotated[int | None, typer.Option("--channels", "-c")] = None,
+    out_channels: Annotated[int | None, typer.Option("--out-channels")] = None,
+    groups: Annotated[int | None, typer.Option("--groups", "-g")] = None,
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    frame: Annotated[int | None, typer.Option(help="Which frame a still picture shows.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Which kinds there are.")] = False,
+) -> None:
+    """Draw a layer with its numbers, still or moving; nothing said is the kind's example."""
+    from .draw import command  # noqa: PLC0415  (draws, so it needs more than the other commands)
+
+    if listed or kind is None:
+        show(command.listing())
+        return
+    asked = command.Asked(
+        input, kernel, stride, padding, dilation, output_padding, transposed, channels,
+        out_channels, groups,
+    )  # fmt: skip
+    show(command.run(kind, words or [], asked, output, theme, frame))
 
 
 @app.command("doctor")
@@ -197,6 +289,38 @@ def _cache(
         show_json(cache.facts(found))
     else:
         show(cache.text(found))
+
+
+@app.command("explore")
+def _explore(
+    problem: Problem = None,
+    input: Input = "5x5",
+    kernel: Kernel = "3",
+    stride: Stride = "1",
+    padding: Padding = "0",
+    dilation: Dilation = "1",
+    transposed: Transposed = False,
+    output_padding: OutputPadding = "0",
+    channels: Annotated[int, typer.Option("--channels", "-c", help="Input channels.")] = 1,
+    out_channels: Annotated[int | None, typer.Option("--out-channels", "-o")] = None,
+    groups: Annotated[int, typer.Option("--groups", "-g")] = 1,
+    padding_mode: Annotated[
+        str, typer.Option(help="zeros, reflect, replicate or circular.")
+    ] = "zeros",
+    bias: Annotated[bool, typer.Option(help="One bias per output channel.")] = True,
+    output: Annotated[Path, typer.Option("--output", help="File to write.")] = Path(
+        "faltung-explorer.html"
+    ),
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Show the page.")] = True,
+) -> None:
+    """A layer to play with in the browser: window, columns, matrix and loops, lit together."""
+    from .explore import command  # noqa: PLC0415  (reads the page's sources)
+
+    described = LayerOptions(
+        input, kernel, stride, padding, dilation, output_padding, transposed, channels,
+        channels if out_channels is None else out_channels, groups, bias=bias,
+    )  # fmt: skip
+    command.run(problem or [], described, padding_mode, output, open_page=open_page)
 
 
 @app.command("demo")

@@ -144,7 +144,17 @@ _ALL = {
         ("dcgan T4x4s2 256->128 16", "c128 o256 i32x32 k4x4 s2 p1", "DCGAN"),
         ("unet T2x2s2 128->64 56", "c64 o128 i112x112 k2x2 s2", "U-Net"),
         ("fcn dwT4x4s2 64 28", "c64 o64 i56x56 k4x4 s2 p1 g64", "FCN, bilinear up ×2"),
+        ("dcgan T4x4s2 64->3 32", "c3 o64 i64x64 k4x4 s2 p1", "DCGAN, last layer"),
+        ("gan T4x4s2 512->512 32", "c512 o512 i64x64 k4x4 s2 p1", "decoders of autoencoders"),
+        ("srgan T3x3s2 128->64 56", "c64 o128 i112x112 k3x3 s2 p1", "CycleGAN, output padding 1"),
+        ("mask rcnn T2x2s2 256 14", "c256 o256 i28x28 k2x2 s2", "Mask R-CNN, mask head"),
+        ("fcn dwT16x16s8 21 34", "c21 o21 i272x272 k16x16 s8 p4 g21", "FCN-8s, bilinear up ×8"),
+        ("unet3d T2x2x2s2 128->64 16^3", "c64 o128 i32x32x32 k2x2x2 s2", "3-D U-Net"),
         ("hifigan T1d 512->256 k16s8 L200", "c256 o512 i1600 k16 s8 p4", "HiFi-GAN"),
+        ("hifigan T1d 64->32 k4s2 L12800", "c32 o64 i25600 k4 s2 p1", "HiFi-GAN, last stage"),
+        ("encodec T1d 256->128 k10s5 L1200", "c128 o256 i6000 k10 s5 p2", "EnCodec, decoder"),
+        ("encodec T1d 128->64 k8s4 L6000", "c64 o128 i24000 k8 s4 p2", "EnCodec, decoder"),
+        ("istft T1d 1026->1 k1024s256", "c1 o1026 i58112 k1024 s256", "inverse STFT of 224 frames"),
     ),
     # so small that only the call itself takes time
     "overhead": (
