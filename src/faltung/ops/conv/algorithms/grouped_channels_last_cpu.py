@@ -19,7 +19,7 @@ convolution, which needs no picks.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 
 import torch
@@ -43,7 +43,7 @@ from ....parts.groups.sums import GroupSums, Line
 from ....parts.groups.tile import FEW, MOST_CODE, best_tile, readers
 from ....parts.rows import pairs as row_pairs
 from ....parts.rows import tiles as row_tiles
-from ....parts.rows.pairs import Combined, Goal, Pairing
+from ....parts.rows.pairs import Goal, Pairing
 from ....parts.rows.tiles import RowTiles
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
@@ -181,14 +181,16 @@ class _Layout:
         """
         return self.weights * self.lanes.blocks * self.item_size <= _NEAR_BYTES
 
-    def may_miss(self, product: Combined) -> bool:
-        """Whether for some pair of rows it has a row that is not in the image."""
-        high = self.high
-        last = (self.lines - 1) * 2 * high.stride - high.padding[0]
-        offsets = [offset for offset, _ in product.rows]
-        return min(offsets) < high.padding[0] or last + max(offsets) >= high.input_size
-
-    # -- the weight -------------------------------------------------------------------------------
+    @property
+    def lines_inside(self) -> range:
+        """The pairs of rows whose products have all their rows in the image."""
+        if self.pairs is None:
+            return range(0)
+        high, step = self.high, 2 * self.high.stride
+        offsets = [offset for product in self.pairs.products for offset, _ in product.rows]
+        first = -(-(high.padding[0] - min(offsets)) // step)
+        behind = (high.input_size - 1 + high.padding[0] - max(offsets)) // step + 1
+        return range(max(first, 0), min(behind, self.lines))
 
     @cached_property
     def kernel_rows(self) -> int:
@@ -247,15 +249,28 @@ class _Recording:
             self.line = line
             if of.pairs is None:
                 self.seen = self.bounds(of.high, line)
-            if of.blocks_inside:
-                for tiles, outside in self.tiles():
-                    with tiles as column, of.parts.loop(r, part) as block:
-                        self.tile(block, column, outside)
-            else:
-                with of.parts.loop(r, part) as block:
-                    for tiles, outside in self.tiles():
-                        with tiles as column:
-                            self.tile(block, column, outside)
+            inside = of.lines_inside
+            self.at_border = len(inside) < of.lines
+            if not inside or not self.at_border:
+                self.some_blocks(part)
+                return
+            at_border = (line < inside.start) | ~(line < inside.stop)
+            for self.at_border, here in ((True, at_border), (False, ~at_border)):
+                with r.when(here):
+                    self.some_blocks(part)
+
+    def some_blocks(self, part: Value) -> None:
+        """One line, or a pair of them, of some blocks of channels."""
+        blocks, tiles = partial(self.of.parts.loop, self.r, part), self.tiles
+        if self.of.blocks_inside:
+            for some, outside in tiles():
+                with some as column, blocks() as block:
+                    self.tile(block, column, outside)
+            return
+        with blocks() as block:
+            for some, outside in tiles():
+                with some as column:
+                    self.tile(block, column, outside)
 
     def bounds(self, axis: Axis, output: Value) -> tuple[Value, Value]:
         """The first tap through which an output sees the input, and the end of them."""
@@ -285,8 +300,6 @@ class _Recording:
     def some_tiles(self, begin: int, end: int) -> Iterator[Value]:
         with self.r.loop(begin, end) as loop:
             yield self.of.tiles.column(self.r, loop.index)
-
-    # -- the tiles --------------------------------------------------------------------------------
 
     def tile(self, block: Value, column: Value, outside: frozenset[int]) -> None:
         """Sum up and store the outputs from a column on, of one row or of two."""
@@ -374,7 +387,7 @@ class _Recording:
                 if product.to in goals:
                     planes = kd * of.depth.dilation
                     one = self.moved(line, planes, nothing, kd * of.kernel_rows + n)
-                    if of.may_miss(product):
+                    if self.at_border:
                         one = replace(one, row=row)
                     half = goals.index(product.to)
                     halves[half] = self.sums.product(halves[half], one, product)
