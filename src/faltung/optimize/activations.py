@@ -1,0 +1,79 @@
+"""Which of our activations a module is, read from its class or from the one line it runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+_CLASSES: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.SiLU: "silu",
+    nn.Hardswish: "hardswish",
+    nn.Sigmoid: "sigmoid",
+}
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
+_SLOPE = 0.01  # of our leaky_relu, and PyTorch's unless told otherwise
+
+_FUNCTIONS: dict[Callable[..., Any], str] = {
+    F.relu: "relu",
+    torch.relu: "relu",
+    F.relu6: "relu6",
+    F.silu: "silu",
+    F.hardswish: "hardswish",
+    F.sigmoid: "sigmoid",
+    torch.sigmoid: "sigmoid",
+}
+
+
+def name_of(module: nn.Module) -> str | None:
+    """Its name in `activation=`; None for what is none of them.
+
+    A module without parameters and children whose `forward` is a call of one of PyTorch's functions
+    and nothing else counts, too: libraries write such classes of their own.
+
+    >>> name_of(nn.GELU(approximate="tanh")), name_of(nn.LeakyReLU(0.2))
+    ('gelu_tanh', None)
+    """
+    kind, options = type(module), module.__dict__
+    if kind in _CLASSES:
+        return _CLASSES[kind]
+    if kind is nn.GELU:
+        return _GELU.get(options["approximate"])
+    if kind is nn.LeakyReLU:
+        return "leaky_relu" if options["negative_slope"] == _SLOPE else None
+    if kind.__module__.startswith("torch.") or _has_parts(module):
+        return None
+    return _by_tracing(module)
+
+
+def _has_parts(module: nn.Module) -> bool:
+    return bool(module._parameters or module._buffers or module._modules)
+
+
+def _by_tracing(module: nn.Module) -> str | None:
+    try:
+        # reads the source of no one: what the forward does to a stand-in is written down
+        nodes = list(fx.Tracer().trace(_twin(module)).nodes)
+    except Exception:  # whatever a forward of the user's raises when it is given no tensor
+        return None
+    if [node.op for node in nodes] != ["placeholder", "call_function", "output"]:
+        return None
+    given, call, out = nodes
+    if out.args != (call,) or call.args != (given,):
+        return None
+    keywords = {k: v for k, v in call.kwargs.items() if k != "inplace"}
+    if call.target is F.gelu and set(keywords) <= {"approximate"}:
+        return _GELU.get(str(keywords.get("approximate", "none")))
+    if call.target is F.leaky_relu:
+        return "leaky_relu" if keywords in ({}, {"negative_slope": _SLOPE}) else None
+    return None if keywords else _FUNCTIONS.get(call.target)
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """The same module with attributes of its own, for a forward may write to them."""
+    twin = module.__new__(type(module))
+    twin.__dict__ = dict(module.__dict__)
+    return twin
