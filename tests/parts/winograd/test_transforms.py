@@ -16,6 +16,7 @@ from faltung.parts.winograd.transforms import (
     points,
     tile_sizes,
     transform,
+    with_points,
 )
 
 KNOWN = [(m, r) for r in range(1, 9) for m in tile_sizes(r)]
@@ -42,6 +43,18 @@ def test_they_are_those_of_the_teaching_version(m: int, r: int) -> None:
     matrices = cook_toom(m, r, points(m + r - 2))
     for ours, theirs in zip((t.at, t.g, t.bt), matrices, strict=True):
         assert ours == tuple(map(tuple, theirs))
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_any_points_filter_exactly(m: int) -> None:
+    t = with_points(m, m, tuple(Fraction(3 * n - 2, 5) for n in range(2 * m - 2)))
+    weights, inputs = (
+        [Fraction(k + 2, 3) for k in range(m)],
+        [Fraction(k * k) for k in range(t.size)],
+    )
+    products = [a * b for a, b in zip(times(t.g, weights), times(t.bt, inputs), strict=True)]
+    expected = [sum(weights[k] * inputs[i + k] for k in range(m)) for i in range(m)]
+    assert times(t.at, products) == expected
 
 
 def test_what_is_known() -> None:

@@ -68,8 +68,8 @@ class ChannelBlocks:
         w [C, 1, K…] becomes [blocks, ∏K, lanes], with 0 in lanes that hold no channel.
         """
         rows = w.reshape(self.channels, -1).to(dtype)
-        made = torch.zeros(self.count, rows.shape[1], self.lanes, dtype=dtype)
-        for block in range(self.count):
-            first = self.first_of(block)
-            made[block, :, : self.real] = rows[first : first + self.real].T
-        return made
+        if self.channels % self.real:  # the last block has some of those before once more
+            whole = self.channels // self.real * self.real
+            rows = torch.cat([rows[:whole], rows[-self.real :]])
+        blocks = rows.view(self.count, self.real, -1).transpose(1, 2)
+        return torch.nn.functional.pad(blocks, (0, self.lanes - self.real)).contiguous()

@@ -126,7 +126,16 @@ def transform(outputs: int, taps: int) -> Transform:
     if outputs == 1:
         one = tuple(tuple(Fraction(n == k) for k in range(taps)) for n in range(taps))
         return Transform(outputs, taps, ((_ONE,) * taps,), one, one)
-    a = points(outputs + taps - 2)
+    return with_points(outputs, taps, points(outputs + taps - 2))
+
+
+def with_points(outputs: int, taps: int, a: tuple[Fraction, ...]) -> Transform:
+    """F(outputs, taps) with these finite points, one fewer than products, and infinity.
+
+    >>> f = with_points(2, 2, (Fraction(0), Fraction(-1)))
+    >>> [" ".join(map(str, row)) for row in f.at]
+    ['1 1 0', '0 -1 1']
+    """
     others = [a[:j] + a[j + 1 :] for j in range(len(a))]
     scales = [prod(a_j - a_k for a_k in rest) for a_j, rest in zip(a, others, strict=True)]
     columns = [*(_powers(a_j, outputs) for a_j in a), _leading(outputs)]

@@ -14,7 +14,6 @@ for small windows on large maps, nor for fewer channels than lanes: `depthwise_c
 along the rows.
 """
 
-from collections.abc import Callable
 from math import prod
 
 import torch
@@ -26,6 +25,7 @@ from ....lang.target import unavailable
 from ....machine import Machine, this_machine
 from ....parts import activation, taps, transpose
 from ....parts.channels import blocks as channel_blocks
+from ....parts.channels import turning
 from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
@@ -47,6 +47,7 @@ class DepthwiseBlockedCpu(Algorithm):
     """One filter a channel, direct, channels turned into lanes."""
 
     tasks = frozenset({"forward"})
+    weight_seconds = (20e-6, 1.5e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on contiguous images of floating-point numbers."""
@@ -78,7 +79,7 @@ class DepthwiseBlockedCpu(Algorithm):
         turned = spec.batch * spec.in_channels * (seen + prod(spec.output_size))
         computing = spec.executed_macs / _EFFICIENCY + _TURNING * turned
         computing *= 2 / (machine.peak * used)
-        return _CALL_SECONDS + computing + spec.bytes / machine.bandwidth
+        return _CALL_SECONDS + computing + machine.moving(spec.bytes)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's block of pixels and sums."""
@@ -90,7 +91,8 @@ class DepthwiseBlockedCpu(Algorithm):
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
-        layout, parts = _Layout(spec), (activation, channel_blocks, pixel_rows, taps, transpose)
+        layout = _Layout(spec)
+        parts = (activation, channel_blocks, pixel_rows, taps, transpose, turning)
         routine = compiled(
             f"{self.name} {spec}, {layout.parts} parts, {layout.kept} kept", 5 + spec.bias,
             lambda: _Recording(spec).r, sources=[__file__, *(str(part.__file__) for part in parts)],
@@ -126,6 +128,7 @@ class _Layout:
         self.blocks = ChannelBlocks.of(spec.in_channels, _DTYPES[spec.dtype])
         self.lanes = self.blocks.lanes
         self.depth, self.high, self.wide = pixel_rows.three(spec.axes)
+        self.pairs = prod(axis.executed for axis in spec.axes)
         # parts are of the outermost axis there is: what they see lies side by side in memory
         self.outer = self.depth if spec.dims == 3 else self.high
         self.inner = prod(spec.input_size[1:]) if spec.dims > 1 else spec.input_size[0]
@@ -142,8 +145,7 @@ class _Layout:
         """Time of the thread that has most to do, in multiply-adds of one vector."""
         share = -(-self.outer.output_size // parts)
         rounds = -(-self.spec.batch * self.blocks.count * parts // this_machine().cores)
-        pairs = self.spec.executed_macs / max(1, self.spec.batch * self.spec.in_channels)
-        computing = pairs * share / self.outer.output_size
+        computing = self.pairs * share / self.outer.output_size
         turned = self.seen(share) * self.inner + share * prod(self.spec.output_size[1:])
         item_size = self.lanes * _DTYPES[self.spec.dtype]
         far = 3 if self.spec.dims == 3 and self.seen(share) * self.inner * item_size > _FAR else 1
@@ -195,6 +197,7 @@ class _Recording:
         self.sums = r.scratch("sums", wide, layout.sums)
         self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
         self.rows = pixel_rows.PixelRows(r, spec.axes, self.lanes, weights)
+        self.turning = turning.Turning(r, self.lanes, layout.blocks.real, self.kind)
         with r.work() as item:
             self.item(item)
 
@@ -213,7 +216,7 @@ class _Recording:
         if not layout.in_ring:
             done = self.behind_seen(end - 1)
             at = self.source + self.begin * layout.inner
-            self.turn_in(at, (done - self.begin) * layout.inner, r.const(0), layout.inner)
+            self.turn_in(at, (done - self.begin) * layout.inner, r.const(0))
         plane = prod(spec.output_size)
         target = (image * spec.out_channels + channel) * plane
         target = target + self.first * (layout.outer_lines * layout.wide.output_size)
@@ -244,7 +247,15 @@ class _Recording:
             with r.loop(0, together) as loop:
                 self.line(groups.index + loop.index, start, loop.index * width)
             self.bend(together * width)
-            self.turn_out(target + groups.index * width, together * width)
+            self.turning.turn_out(
+                self.sums, r.const(0), together * width, width, self.y,
+                target + groups.index * width, prod(self.spec.output_size),
+            )  # fmt: skip
+
+    def turn_in(self, source: Value, count: Value, pixel: Value) -> None:
+        """`count` numbers of each of the block's channels become as many pixels."""
+        plane, inner = prod(self.spec.input_size), self.layout.inner
+        self.turning.turn_in(self.x, source, plane, count, inner, self.pixels, pixel)
 
     def bend(self, pixels: Value) -> None:
         """Activations that are too much code for every place of a tile, sum by sum."""
@@ -263,7 +274,7 @@ class _Recording:
         behind = self.behind_seen(last)
         with r.loop(done, behind) as rows:
             at = rows.index % self.layout.kept * inner
-            self.turn_in(self.source + rows.index * inner, r.const(inner), at, inner)
+            self.turn_in(self.source + rows.index * inner, r.const(inner), at)
         return r.maximum(done, behind)
 
     def line(self, line: Value, start: Value, pixel: Value) -> None:
@@ -292,48 +303,6 @@ class _Recording:
         else:
             row = row - self.begin
         return row * (self.layout.wide.input_size * self.lanes)
-
-    # -- turning ----------------------------------------------------------------------------------
-
-    def turn_in(self, source: Value, count: Value, pixel: Value, grain: int) -> None:
-        """`count` numbers of each of the block's channels become as many pixels."""
-        r, lanes, real = self.r, self.lanes, self.layout.blocks.real
-        nothing, plane = r.const(0, self.kind, lanes), prod(self.spec.input_size)
-
-        def piece(at: Value, mask: Value | None) -> None:
-            rows = [r.load(self.x, source + at + n * plane, lanes, mask) for n in range(real)]
-            rows += [nothing] * (lanes - real)
-            for n, turned in enumerate(transpose.transposed(r, rows)):
-                r.store(self.pixels, (pixel + at + n) * lanes, turned)
-
-        self.pieces(count, grain, piece)
-
-    def turn_out(self, target: Value, count: Value) -> None:
-        """The sums of `count` pixels become as many numbers of each of the block's channels."""
-        r, lanes, plane = self.r, self.lanes, prod(self.spec.output_size)
-
-        def piece(at: Value, mask: Value | None) -> None:
-            pixels = [r.load(self.sums, (at + n) * lanes, lanes) for n in range(lanes)]
-            for n, row in enumerate(transpose.transposed(r, pixels)[: self.layout.blocks.real]):
-                r.store(self.y, target + at + n * plane, row, mask)
-
-        self.pieces(count, self.layout.wide.output_size, piece)
-
-    def pieces(
-        self, count: Value, grain: int, piece: Callable[[Value, Value | None], None]
-    ) -> None:
-        """`piece(at, mask)` for every vector of `count` numbers, a multiple of `grain`."""
-        r, lanes = self.r, self.lanes
-        if count.op.name == "const" and grain >= lanes:
-            with r.loop(0, grain, lanes) as loop:  # the last overlaps the one before
-                piece(r.minimum(loop.index, grain - lanes), None)
-            return
-        whole = count // lanes * lanes
-        with r.loop(0, whole, lanes) as loop:
-            piece(loop.index, None)
-        if grain % lanes:
-            with r.when(whole < count):
-                piece(whole, r.below(count - whole, lanes))
 
 
 ALGORITHM = DepthwiseBlockedCpu()
