@@ -21,7 +21,6 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import unavailable
 from ....machine import Machine, this_machine
 from ....parts import activation, taps, transpose
 from ....parts.channels import blocks as channel_blocks
@@ -31,9 +30,9 @@ from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 s to compile
 _NEAR = 16 << 10  # bytes of pixels that stay in the nearest cache beside all else
 _FAR = 1 << 20  # bytes of pixels that do not stay in the second cache
@@ -51,20 +50,7 @@ class DepthwiseBlockedCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on contiguous images of floating-point numbers."""
-        reasons = []
-        if spec.groups != spec.in_channels or spec.out_channels != spec.in_channels:
-            reasons.append(
-                f"needs one group and one output per channel, has {spec.groups} groups, "
-                f"{spec.in_channels} channels and {spec.out_channels} outputs"
-            )
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "contiguous":
-            reasons.append(f"needs a contiguous image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
+        reasons = depthwise_refusals(spec) + refusals(spec, ["contiguous"])
         products = pixel_rows.recorded_products(spec.axes[-1])
         if not reasons and products > _MOST_PRODUCTS:
             reasons.append(f"would unroll {products} products, more than {_MOST_PRODUCTS}")
@@ -74,7 +60,7 @@ class DepthwiseBlockedCpu(Algorithm):
         """Executed multiply-adds, turning, and the bytes: what is turned is waited for."""
         layout = _Layout(spec)
         used = spec.in_channels / (layout.blocks.count * layout.lanes)
-        used *= layout.lanes * 8 * _DTYPES[spec.dtype] / machine.vector_bits
+        used *= layout.lanes * 8 * REGISTER_BYTES[spec.dtype] / machine.vector_bits
         seen = layout.parts * layout.seen(layout.share) * layout.inner
         turned = spec.batch * spec.in_channels * (seen + prod(spec.output_size))
         computing = spec.executed_macs / _EFFICIENCY + _TURNING * turned
@@ -84,7 +70,7 @@ class DepthwiseBlockedCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's block of pixels and sums."""
         layout = _Layout(spec)
-        item_size = _DTYPES[spec.dtype]
+        item_size = REGISTER_BYTES[spec.dtype]
         weights = layout.blocks.count * layout.lanes * spec.taps
         threads = torch.get_num_threads()
         return (weights + threads * (layout.pixels + layout.sums)) * item_size
@@ -99,7 +85,7 @@ class DepthwiseBlockedCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, "contiguous")
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pixels, sums, item_size = layout.pixels, layout.sums, _DTYPES[spec.dtype]
+        pixels, sums, item_size = layout.pixels, layout.sums, REGISTER_BYTES[spec.dtype]
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
         packed = Packed(lambda w: layout.blocks.pack(w, wide))
 
@@ -125,7 +111,7 @@ class _Layout:
 
     def __init__(self, spec: ConvSpec) -> None:
         self.spec = spec
-        self.blocks = ChannelBlocks.of(spec.in_channels, _DTYPES[spec.dtype])
+        self.blocks = ChannelBlocks.of(spec.in_channels, REGISTER_BYTES[spec.dtype])
         self.lanes = self.blocks.lanes
         self.depth, self.high, self.wide = pixel_rows.three(spec.axes)
         self.pairs = prod(axis.executed for axis in spec.axes)
@@ -147,7 +133,7 @@ class _Layout:
         rounds = -(-self.spec.batch * self.blocks.count * parts // this_machine().cores)
         computing = self.pairs * share / self.outer.output_size
         turned = self.seen(share) * self.inner + share * prod(self.spec.output_size[1:])
-        item_size = self.lanes * _DTYPES[self.spec.dtype]
+        item_size = self.lanes * REGISTER_BYTES[self.spec.dtype]
         far = 3 if self.spec.dims == 3 and self.seen(share) * self.inner * item_size > _FAR else 1
         return rounds * (computing + _TURNING * far * turned)
 
@@ -163,7 +149,7 @@ class _Layout:
     def _kept(self) -> int:
         """Positions of the outer axis whose pixels are kept: few enough for the nearest cache."""
         seen = self.seen(self.share)
-        near = seen * self.inner * self.lanes * _DTYPES[self.spec.dtype] <= _NEAR
+        near = seen * self.inner * self.lanes * REGISTER_BYTES[self.spec.dtype] <= _NEAR
         if self.spec.dims != 2 or near:
             return seen
         return min(seen, (self.lines - 1) * self.high.stride + self.high.span)

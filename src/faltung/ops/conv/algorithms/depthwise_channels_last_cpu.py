@@ -39,6 +39,7 @@ class DepthwiseChannelsLastCpu(Algorithm):
     """One filter a channel, direct, vectors along the channels."""
 
     tasks = frozenset({"forward"})
+    weight_seconds = (20e-6, 1.5e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on channels-last images of floating-point numbers."""

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts.activation import activated
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
+from ..refusals import refusals
 from ..spec import ConvSpec
 
 _DTYPES = {
@@ -57,25 +58,17 @@ class DepthwiseCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on contiguous images of floating-point numbers."""
-        reasons = []
+        reasons = refusals(spec, ["contiguous"])
         if spec.groups != spec.in_channels:
             reasons.append(
                 f"needs one group per channel, has {spec.groups} groups of "
                 f"{spec.in_channels // spec.groups} channels"
             )
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "contiguous":
-            reasons.append(f"needs a contiguous image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
         if spec.stride[-1] > 2:
             reasons.append(f"needs stride 1 or 2 along a row, has {spec.stride[-1]}")
         if spec.kernel_size[-1] > _MOST_UNROLLED_TAPS:
             most = _MOST_UNROLLED_TAPS
             reasons.append(f"unrolls up to {most} taps of a row, has {spec.kernel_size[-1]}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:

@@ -26,7 +26,6 @@ from torch import Tensor
 from ....lang.compile import compiled
 from ....lang.ops import Buffer
 from ....lang.routine import Routine, Value
-from ....lang.target import unavailable
 from ....machine import Machine
 from ....parts import activation, taps, transpose
 from ....parts.channels import blocks as channel_blocks
@@ -39,9 +38,9 @@ from ....parts.winograd import transforms
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 s to compile
 _PARTS = (activation, channel_blocks, filtered_lines, grouped_taps, pixel_rows, taps,
           transformed_lines, transforms, transpose, turning)  # fmt: skip
@@ -57,24 +56,11 @@ class DepthwiseWinogradCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, strides and signals."""
-        reasons = []
-        if spec.groups != spec.in_channels or spec.out_channels != spec.in_channels:
-            reasons.append(
-                f"needs one group and one output per channel, has {spec.groups} groups, "
-                f"{spec.in_channels} channels and {spec.out_channels} outputs"
-            )
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout not in ("contiguous", "channels_last"):
-            reasons.append(f"needs a contiguous or channels-last image, has {spec.layout}")
+        reasons = depthwise_refusals(spec) + refusals(spec, ["contiguous", "channels_last"])
         if spec.dims == 1:
             reasons.append("needs rows or planes of pixels, has a signal")
         if spec.stride[0] != 1:
             reasons.append(f"needs stride 1 along the outermost axis, has {spec.stride[0]}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         products = pixel_rows.recorded_products(spec.axes[-1])
         if not reasons and products > _MOST_PRODUCTS:
             reasons.append(f"would unroll {products} products, more than {_MOST_PRODUCTS}")
@@ -84,10 +70,10 @@ class DepthwiseWinogradCpu(Algorithm):
         """Multiply-adds, transforms, turning, and the bytes: what is turned is waited for."""
         layout = FilteredLines(spec)
         used = spec.in_channels / (layout.blocks.count * layout.lanes)
-        used *= layout.lanes * 8 * _DTYPES[spec.dtype] / machine.vector_bits
+        used *= layout.lanes * 8 * REGISTER_BYTES[spec.dtype] / machine.vector_bits
         work = layout.work(layout.share) * layout.parts * layout.outer.phases * layout.bands
         computing = spec.batch * spec.in_channels * work * 2 / (machine.peak * used)
-        weights = layout.blocks.count * layout.lanes * layout.factors * _DTYPES[spec.dtype]
+        weights = layout.blocks.count * layout.lanes * layout.factors * REGISTER_BYTES[spec.dtype]
         return _CALL_SECONDS + computing + machine.moving(spec.bytes + weights)
 
     def workspace(self, spec: ConvSpec) -> int:
@@ -95,7 +81,7 @@ class DepthwiseWinogradCpu(Algorithm):
         layout = FilteredLines(spec)
         weights = layout.blocks.count * layout.lanes * layout.factors
         scratch = torch.get_num_threads() * sum(layout.scratch.values())
-        return (weights + scratch) * _DTYPES[spec.dtype]
+        return (weights + scratch) * REGISTER_BYTES[spec.dtype]
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
@@ -107,7 +93,7 @@ class DepthwiseWinogradCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        counts, item_size = tuple(layout.scratch.values()), _DTYPES[spec.dtype]
+        counts, item_size = tuple(layout.scratch.values()), REGISTER_BYTES[spec.dtype]
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
         packed = Packed(lambda w: layout.pack(w, wide))
 
