@@ -114,6 +114,8 @@ MAY_IMPORT = (
         (
             "faltung.torch_ops", "faltung.settings", "faltung.ops.activations",
             "faltung.ops.operands", "faltung.ops.conv.autograd", "faltung.ops.conv.operator",
+            "faltung.planning", "faltung.ops.deform.api", "faltung.ops.unfold.arguments",
+            "faltung.ops.unfold.spec",
         ),
     ),
     ("faltung.tools", ("faltung",)),

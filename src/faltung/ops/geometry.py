@@ -71,8 +71,13 @@ def same_padding(
     >>> same_padding(224, kernel_size=3, stride=2, dilation=1, lower=False)
     (0, 1)
     """
-    outputs = -(-input_size // stride)
-    total = max((outputs - 1) * stride + window_span(kernel_size, dilation) - input_size, 0)
+    outputs = (input_size + stride - 1) // stride  # ONNX rounds a negative quotient up
+    span = window_span(kernel_size, dilation)
+    total = (outputs - 1) * stride + span - input_size
+    if (
+        span < stride
+    ):  # else it is at least span − stride; of a symbol, `max` is hard to reason with
+        total = max(total, 0)
     small, large = total // 2, total - total // 2
     return (large, small) if lower else (small, large)
 
@@ -101,6 +106,11 @@ def resolve_paddings(
         resolve_padding(p, n, k, s, d)
         for p, n, k, s, d in zip(per_axis, input_size, kernel_size, stride, dilation, strict=True)
     )
+
+
+def flat(pairs: Pairs) -> list[int]:
+    """The low and the high end of each axis in turn, as PyTorch's operators can take them."""
+    return [end for pair in pairs for end in pair]
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ def dtype_name(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape in numbers: where one is a symbol, a trace holds for this number only."""
+    return tuple(int(n) if isinstance(n, torch.SymInt) else n for n in tensor.shape)
+
+
 def memory_layout(image: torch.Tensor) -> str:
     """`contiguous`, `channels_last` (2-D and 3-D images) or `strided` for every other view."""
     if image.is_contiguous():
@@ -74,8 +79,8 @@ def plain_memory(*operands: torch.Tensor | None) -> bool:
     """Whether all operands are numbers in memory, as a routine that is given addresses needs.
 
     Tensors of a transform (`vmap`), of a trace (fake ones) and other subclasses are not; nor are
-    those that stand for the conjugate or negative of what is in memory. Nothing is while the
-    operators of PyTorch are `watched`.
+    those that stand for the conjugate or negative of what is in memory, or for zeros that are
+    nowhere. Nothing is while the operators of PyTorch are `watched`.
     """
     if watched():
         return False
@@ -84,7 +89,7 @@ def plain_memory(*operands: torch.Tensor | None) -> bool:
             continue
         if type(operand) not in _PLAIN or _is_wrapped(operand) or _is_batched(operand):
             return False
-        if operand.is_conj() or operand.is_neg():
+        if operand.is_conj() or operand.is_neg() or operand._is_zerotensor():
             return False
     return True
 
@@ -135,6 +140,7 @@ def _guards_hold() -> bool:
         unlike = [
             one[:1], one[..., :3], one.expand(2, 3, 4), one.as_strided((2, 1, 4), (1, 8, 2)),
             one.double(), one.to("meta"), one.to_sparse(), one._neg_view(), torch.nn.Parameter(one),
+            torch._efficientzerotensor(one.shape),
             one.clone().requires_grad_(), None, 1.0,
         ]  # fmt: skip
         surrounded: list[bool] = []

@@ -18,6 +18,11 @@ from ..geometry import (
 )
 from .spec import ConvSpec
 
+# what a spec begins with, as far as users say it: task to activation
+ConvFields = tuple[
+    str, int, int, int, Sizes, Sizes, Sizes, Sizes, Pairs, Sizes, int, str, bool, str | None
+]
+
 SPATIAL_NAMES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
@@ -45,6 +50,27 @@ def conv_spec(
 
     Raises `ArgumentError` or `ArgumentTypeError` for every mistake a caller can make.
     """
+    fields = conv_fields(
+        input_shape, weight_shape, bias_shape, stride, padding, dilation, groups, mode, activation,
+        dims=dims,
+    )  # fmt: skip
+    return ConvSpec(*fields, dtype, device, layout)
+
+
+def conv_fields(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    bias_shape: Sequence[int] | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    mode: str,
+    activation: str | None,
+    *,
+    dims: int,
+) -> ConvFields:
+    """What `conv_spec` finds out about a call, in which sizes may be symbolic."""
     call = f"conv{dims}d"
     batch, channels, size = _image(call, "input", input_shape, dims)
     out_channels, group_channels, kernel = _weight(call, weight_shape, dims, "O, C/groups")
@@ -65,9 +91,9 @@ def conv_spec(
     pairs = resolve_paddings(
         padding_pairs(padding, dims, f"{call}: padding"), size, kernel, stride, dilation
     )
-    return ConvSpec(
+    return (
         "forward", batch, channels, out_channels, size, kernel, (), stride, pairs, dilation,
-        groups, padding_mode(mode), bias_shape is not None, activation, dtype, device, layout,
+        groups, padding_mode(mode), bias_shape is not None, activation,
     )  # fmt: skip
 
 
@@ -97,6 +123,28 @@ def conv_transpose_spec(
 
     Raises `ArgumentError` or `ArgumentTypeError` for every mistake a caller can make.
     """
+    fields = conv_transpose_fields(
+        input_shape, weight_shape, bias_shape, stride, padding, output_padding, groups, dilation,
+        mode, activation, dims=dims,
+    )  # fmt: skip
+    return ConvSpec(*fields, dtype, device, layout)
+
+
+def conv_transpose_fields(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    bias_shape: Sequence[int] | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    mode: str,
+    activation: str | None,
+    *,
+    dims: int,
+) -> ConvFields:
+    """What `conv_transpose_spec` finds out about a call, in which sizes may be symbolic."""
     call = f"conv_transpose{dims}d"
     batch, channels, size = _image(call, "input", input_shape, dims)
     weight_channels, group_out, kernel = _weight(call, weight_shape, dims, "C, O/groups")
@@ -113,10 +161,9 @@ def conv_transpose_spec(
     dilation = integers(dilation, dims, f"{call}: dilation", minimum=1)
     extra = _output_padding(call, output_padding, stride, dilation)
     result, pairs = _transposed_sizes(call, padding, size, kernel, stride, dilation, extra)
-    return ConvSpec(
+    return (
         "grad_input", batch, group_out * groups, channels, result, kernel, size, stride, pairs,
-        dilation, groups, padding_mode(mode), bias_shape is not None, activation, dtype, device,
-        layout,
+        dilation, groups, padding_mode(mode), bias_shape is not None, activation,
     )  # fmt: skip
 
 
@@ -142,7 +189,7 @@ def _weight(call: str, shape: Sequence[int], dims: int, channels: str) -> tuple[
             f"{call}: weight must have {dims + 2} dimensions ({channels}, {axes}), got "
             f"{len(shape)}: {shape}"
         )
-    if min(shape) < 1:
+    if any(n < 1 for n in shape):
         raise ArgumentError(f"{call}: every size of weight {shape} must be at least 1")
     return shape[0], shape[1], shape[2:]
 
@@ -198,7 +245,7 @@ def _transposed_sizes(
         transposed_output_size(n, k, s, p, d, e)
         for n, k, s, p, d, e in zip(size, kernel, stride, pairs, dilation, extra, strict=True)
     )
-    if min(result) < 1 or min(size) < 1:
+    if any(n < 1 for n in (*result, *size)):
         raise ArgumentError(
             f"{call}: input size {size} with kernel size {kernel}, stride {stride}, padding "
             f"{pairs} and output_padding {extra} would give the output size {result}, below 1"

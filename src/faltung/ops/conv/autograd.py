@@ -10,17 +10,28 @@ the three tasks, with the incoming gradient `ct` in the place of an operand:
 
 `backward` applies the same function with the task replaced, so a gradient is planned like any
 other call and derivatives of any order come from this table alone. No arithmetic happens here.
+
+What a task's derivatives are does not change from step to step of a training, so a `Job` keeps
+them, and their plans.
 """
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ... import planning, settings
+from ..activations import activate
 from ..operands import laid_out, memory_layout, plain_memory
+from .operator import arguments_of, call_operator, is_traced
 from .spec import ConvSpec
+
+# what tells a view from another tensor: a result that an algorithm has cut out of something larger
+# is none to forward mode, which would look for a tangent of the whole
+_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 
 _FIRST, _SECOND, _CT = "first", "second", "ct"
 _DERIVATIVES = {
@@ -30,94 +41,174 @@ _DERIVATIVES = {
 }
 
 
-class Conv(torch.autograd.Function):
-    """A task applied to its operands: `Conv.apply(first, second, bias, spec, knobs)`."""
+class Job:
+    """A spec and its settings, with the plans and derivatives found so far.
 
-    generate_vmap_rule = True
+    Its sizes may be symbolic, if nothing is to be planned.
+    """
 
-    @staticmethod
-    def forward(
-        first: Tensor,
-        second: Tensor,
-        bias: Tensor | None,
-        spec: ConvSpec,
-        knobs: settings.Settings,
+    def __init__(self, spec: ConvSpec, knobs: settings.Settings) -> None:
+        self.spec, self.knobs = spec, knobs
+        self._plans: dict[bool, planning.Plan] = {}
+        self._derivatives: dict[str, Job] = {}
+        self._elsewhere: dict[str, Job] = {}
+
+    @cached_property
+    def bare(self) -> "Job":
+        """The same without an activation, whose derivative PyTorch knows."""
+        if self.spec.activation is None:
+            return self
+        return Job(replace(self.spec, activation=None), self.knobs)
+
+    def derivative(self, task: str) -> "Job":
+        """The same convolution without a bias, another of its tasks; planned freely."""
+        found = self._derivatives.get(task)
+        if found is None:
+            found = Job(self.spec.with_task(task), settings.planner_chooses(self.knobs))
+            self._derivatives[task] = found
+        return found
+
+    def run(
+        self, first: Tensor, second: Tensor, bias: Tensor | None, changing_weight: bool
     ) -> Tensor:
-        """Plan the task and run it."""
-        if plain_memory(first, second, bias):
-            spec, first, second = _as_it_lies(spec, first, second)
-        elif knobs.algorithm is None:
+        """Plan the task and do it, wherever the operands lie."""
+        if not plain_memory(first, second, bias):
+            return self._run_by_pytorch(first, second, bias)
+        layout = memory_layout(first)
+        if layout == "strided":
+            # a gradient comes as others made it: that of `y.sum()` is one number, expanded
+            layout, first = self.spec.layout, laid_out(first, self.spec.layout)
+        job = self if layout == self.spec.layout else self._lying(layout)
+        if job.spec.task == "grad_weight" and memory_layout(second) != layout:
+            second = laid_out(second, layout)
+        changing = changing_weight and job.spec.task != "grad_weight"
+        plan = job._plans.get(changing) or job._plan(changing)
+        y: Tensor = plan(first, second) if bias is None else plan(first, second, bias)
+        return y
+
+    def _plan(self, changing: bool) -> planning.Plan:
+        """The plan for a weight that stays, or for one that every step of a training changes."""
+        knobs = settings.for_changing_weight(self.knobs) if changing else self.knobs
+        plan = planning.plan(self.spec, "conv", knobs)
+        if not self.knobs.measure:  # else it is one for this number of threads
+            self._plans[changing] = plan
+        return plan
+
+    def _run_by_pytorch(self, first: Tensor, second: Tensor, bias: Tensor | None) -> Tensor:
+        """Do the task with operators that other tensors than those in memory know."""
+        knobs = self.knobs
+        if knobs.algorithm is None:
             knobs = settings.with_algorithm("native_torch")
-        if spec.task != "grad_weight" and second.requires_grad:
-            knobs = settings.for_changing_weight(knobs)
-        plan = planning.plan(spec, "conv", knobs)
-        operands = (first, second) if bias is None else (first, second, bias)
-        result: Tensor = plan(*operands)
-        return result
+        plan = planning.plan(self.spec, "conv", knobs)
+        y: Tensor = plan(first, second) if bias is None else plan(first, second, bias)
+        return y
+
+    def _lying(self, layout: str) -> "Job":
+        """The same for images in another memory layout."""
+        found = self._elsewhere.get(layout)
+        if found is None:
+            found = self._elsewhere[layout] = Job(replace(self.spec, layout=layout), self.knobs)
+        return found
+
+
+class Conv(torch.autograd.Function):
+    """A job done with its operands, outside PyTorch's dispatcher: `apply(first, …, job)`.
+
+    It knows nothing of `torch.func`: there, the operator is called.
+    """
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the operands for either direction of differentiation."""
-        first, second, _, ctx.spec, knobs = inputs
-        ctx.knobs = settings.planner_chooses(knobs)
-        ctx.save_for_backward(first, second)
+    def forward(ctx: Any, first: Tensor, second: Tensor, bias: Tensor | None, job: Job) -> Tensor:
+        """Keep what either direction of differentiation needs, and do the job."""
+        wanted = ctx.needs_input_grad
+        ctx.job = job
+        # the derivative in one operand needs the other
+        ctx.save_for_backward(first if wanted[1] else None, second if wanted[0] else None)
         ctx.save_for_forward(first, second)
+        if is_traced(first, second, bias):
+            return _one_level_down(first, second, bias, job)
+        with torch._C._ExcludeDispatchKeyGuard(_VIEWS):
+            return job.run(first, second, bias, second.requires_grad)
 
     @staticmethod
     def backward(ctx: Any, ct: Tensor) -> tuple[Tensor | None, ...]:
         """The table's row, for the operands that need it; a complex gradient conjugates."""
         first, second = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        values = {_FIRST: first.conj(), _SECOND: second.conj(), _CT: ct}
+        values = {_FIRST: first, _SECOND: second, _CT: ct}
+        if ct.is_complex():
+            values = {name: t if t is ct or t is None else t.conj() for name, t in values.items()}
         grads: list[Tensor | None] = [None, None]
-        for position, (task, a, b) in enumerate(_DERIVATIVES[ctx.spec.task]):
+        for position, (task, a, b) in enumerate(_DERIVATIVES[ctx.job.spec.task]):
             if wanted[position]:
-                spec = ctx.spec.with_task(task)
-                grads[position] = apply(values[a], values[b], None, spec, ctx.knobs)
-        bias_axes = [0, *range(2, ct.dim())]
-        return grads[0], grads[1], ct.sum(bias_axes) if wanted[2] else None, None, None
+                grads[position] = apply(values[a], values[b], None, ctx.job.derivative(task))
+        if wanted[2]:
+            return grads[0], grads[1], ct.sum([0, *range(2, ct.dim())]), None
+        return grads[0], grads[1], None, None
 
     @staticmethod
     def jvp(
-        ctx: Any, first_t: Tensor | None, second_t: Tensor | None, bias_t: Tensor | None, *_: None
+        ctx: Any, first_t: Tensor | None, second_t: Tensor | None, bias_t: Tensor | None, _: None
     ) -> Tensor | None:
         """The product rule: the task of each tangent with the other operand."""
         first, second = ctx.saved_tensors
-        spec = ctx.spec.with_task(ctx.spec.task)
+        spec = ctx.job.spec
+        job = ctx.job.derivative(spec.task)
         terms = []
         if first_t is not None:
-            terms.append(apply(first_t, second, None, spec, ctx.knobs))
+            terms.append(apply(first_t, second, None, job))
         if second_t is not None:
-            terms.append(apply(first, second_t, None, spec, ctx.knobs))
+            terms.append(apply(first, second_t, None, job))
         if bias_t is not None:
             ones = (1,) * spec.dims
             terms.append(bias_t.view(-1, *ones).expand(spec.result_shape))
         return sum(terms[1:], start=terms[0]) if terms else None
 
 
-def _as_it_lies(spec: ConvSpec, first: Tensor, second: Tensor) -> tuple[ConvSpec, Tensor, Tensor]:
-    """The spec with the layout that the images have, or the images with that of the spec.
+def _one_level_down(first: Tensor, second: Tensor, bias: Tensor | None, job: Job) -> Tensor:
+    """The operator, where this level of differentiation is already taken care of.
 
-    A gradient comes as others made it: `y.sum()` expands one number to the whole image, which no
-    routine can read, and a layer behind this one may have changed the order of the axes.
+    A transform around this one may differentiate as well, which is off inside of a Function.
     """
-    layout = memory_layout(first)
-    if layout == "strided":
-        layout, first = spec.layout, laid_out(first, spec.layout)
-    if layout != spec.layout:
-        spec = replace(spec, layout=layout)
-    if spec.task == "grad_weight" and memory_layout(second) != layout:
-        second = laid_out(second, layout)
-    return spec, first, second
+    arguments = arguments_of(job.spec, second.requires_grad, job.knobs.algorithm)
+    with (
+        torch.enable_grad(),
+        forward_ad._set_fwd_grad_enabled(True),
+        torch._C._AutoDispatchBelowAutograd(),
+    ):
+        return call_operator(first, second, bias, arguments)
 
 
-def apply(
-    first: Tensor,
-    second: Tensor,
-    bias: Tensor | None,
-    spec: ConvSpec,
-    knobs: settings.Settings,
-) -> Tensor:
-    """`Conv.apply`, typed."""
-    result: Tensor = Conv.apply(first, second, bias, spec, knobs)  # type: ignore[no-untyped-call]
+# what `Conv.apply` does when no transform is active, without reading its signature each time
+_applied: Any = super(torch.autograd.Function, Conv).apply
+
+_jobs: dict[tuple[planning.Plan, settings.Settings], Job] = {}
+_MOST_JOBS = 4096
+
+
+def apply(first: Tensor, second: Tensor, bias: Tensor | None, job: Job) -> Tensor:
+    """Do a job such that its result can be differentiated."""
+    if is_traced(first, second, bias):
+        arguments = arguments_of(job.spec, second.requires_grad, job.knobs.algorithm)
+        return call_operator(first, second, bias, arguments)
+    if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+        return applied(first, second, bias, job)
+    return job.run(first, second, bias, second.requires_grad)
+
+
+def applied(first: Tensor, second: Tensor, bias: Tensor | None, job: Job) -> Tensor:
+    """`Conv.apply`, typed, for the level of differentiation that there is."""
+    result: Tensor = _applied(first, second, bias, job)
     return result
+
+
+def differentiable(
+    plan: planning.Plan, x: Tensor, w: Tensor, b: Tensor | None, knobs: settings.Settings
+) -> Tensor:
+    """What the plan does, such that it can be differentiated; PyTorch knows the activation."""
+    job = _jobs.get((plan, knobs))
+    if job is None:
+        if len(_jobs) >= _MOST_JOBS:
+            _jobs.clear()
+        job = _jobs[plan, knobs] = Job(plan.spec, knobs).bare
+    return activate(plan.spec.activation, apply(x, w, b, job))

@@ -3,11 +3,10 @@
 The common case is a layer called again with the same kind of input: what is remembered of its
 weight says at once which routine runs. Else a key is made of everything that the spec is made of,
 and a dictionary has the plan. Only a miss there checks the arguments, makes a spec and plans.
-Differentiation goes through `autograd`, which plans each task by itself.
+Differentiation goes through `autograd`, which plans each task by itself. Whoever traces the call,
+transforms it or watches PyTorch's operators gets one (`operator`).
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from operator import is_
 from typing import Any
 
@@ -16,11 +15,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ... import planning, settings
-from ..activations import activate
 from ..operands import alike, checked, memory_layout, plain_memory, under_autocast
-from .arguments import conv_spec, conv_transpose_spec
-from .autograd import apply
-from .spec import ConvSpec
+from .arguments import conv_fields, conv_spec, conv_transpose_fields, conv_transpose_spec
+from .autograd import differentiable
+from .operator import arguments_of_call, call_operator, is_traced
 
 # stride, padding, output_padding, dilation, groups, padding_mode, activation, algorithm
 _Arguments = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
@@ -62,11 +60,9 @@ def convolve(
 ) -> Tensor:
     """The result of a call to `conv{n}d`, whose `output_padding` is 0, or `conv_transpose{n}d`."""
     if _is_compiling():
-        # a compiled graph is cut here: what plans and looks up stays Python and runs as it is
-        opaque: Callable[..., Tensor] = torch.compiler.disable(_eager)  # type: ignore[no-untyped-call]
         arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
                      algorithm)  # fmt: skip
-        return opaque(call, input, weight, bias, arguments)
+        return _as_operator(call, input, weight, bias, arguments)
     for (
         c, knobs, s, p, o, d, g, m, a, n, unbiased, threads, leaves, check, tally, run,
     ) in _recent.get(id(weight), ()):  # fmt: skip
@@ -115,7 +111,8 @@ def planned(
             *shapes, stride, padding, dilation, groups, mode, activation,
             dims=dims, dtype=dtype, device=device, layout=layout,
         )  # fmt: skip
-    if algorithm is None and not plain_memory(input, weight, bias):
+    operands = (input, weight, bias)
+    if algorithm is None and not plain_memory(*operands) and not is_traced(*operands):
         algorithm = "native_torch"
     return planning.plan(spec, "conv", settings.with_algorithm(algorithm))
 
@@ -129,6 +126,9 @@ def _eager(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Argume
     """A call that nothing remembered of its weight fits."""
     if _tracing() is not None:
         return _traced(call, x, w, b, arguments)
+    if is_traced(x, w, b):
+        checked(call, {"input": x, "weight": w}, {"bias": b})
+        return _as_operator(call, x, w, b, arguments)
     x, w, b = under_autocast(x, w, b)  # type: ignore[assignment]
     plain = plain_memory(x, w, b)
     key = _key(call, x, w, b, plain, arguments)
@@ -139,7 +139,8 @@ def _eager(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Argume
             _ready[_room(_ready, _MOST_READY, key)] = plan, None
     batched = x.dim() == _dims(call) + 2
     if _differentiates(x, w, b):
-        y = _derivable(plan, x if batched else x.unsqueeze(0), w, b, arguments[-1])
+        knobs = settings.with_algorithm(arguments[-1])
+        y = differentiable(plan, x if batched else x.unsqueeze(0), w, b, knobs)
         return y if batched else y.squeeze(0)
     operands = (x, w) if b is None else (x, w, b)
     run = plan.run if batched else _on_one_image(plan.run)
@@ -152,6 +153,28 @@ def _eager(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Argume
     plan.tally[0] += 1
     result: Tensor = run(*operands)
     return result
+
+
+def _as_operator(
+    call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments
+) -> Tensor:
+    """A call of the operator: the arguments are checked now, how the operands fit when it runs."""
+    stride, padding, output_padding, dilation, groups, mode, activation, algorithm = arguments
+    dims = _dims(call)
+    shapes = (x.shape, w.shape, None if b is None else b.shape)
+    if "transpose" in call:
+        fields = conv_transpose_fields(
+            *shapes, stride, padding, output_padding, groups, dilation, mode, activation, dims=dims
+        )
+    else:
+        fields = conv_fields(
+            *shapes, stride, padding, dilation, groups, mode, activation, dims=dims
+        )
+    in_training = _is_grad_enabled() and w.requires_grad
+    given = arguments_of_call(fields, in_training, algorithm)
+    if x.dim() == dims + 2:
+        return call_operator(x, w, b, given)
+    return call_operator(x.unsqueeze(0), w, b, given).squeeze(0)
 
 
 def _traced(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments) -> Tensor:
@@ -238,21 +261,8 @@ def _on_one_image(run: planning.Run) -> planning.Run:
     return unbatched
 
 
-def _derivable(
-    plan: planning.Plan, x: Tensor, w: Tensor, b: Tensor | None, algorithm: str | None
-) -> Tensor:
-    """The same call, planned and run under `autograd`."""
-    spec: ConvSpec = plan.spec
-    activation = spec.activation
-    if activation is not None:
-        spec = replace(spec, activation=None)
-    return activate(activation, apply(x, w, b, spec, settings.with_algorithm(algorithm)))
-
-
 def _differentiates(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
-    """Whether anything may ask for a derivative of this call, or run it under a transform."""
-    if torch._C._are_functorch_transforms_active():
-        return True
+    """Whether anything may ask for a derivative of this call."""
     if forward_ad._current_level >= 0:
         return True
     if not _is_grad_enabled():

@@ -280,8 +280,10 @@ class ConvSpec:
                 f"stride {self.stride}, padding {self.padding} and dilation {self.dilation} "
                 "must all have 1, 2 or 3 entries, the same number each"
             )
-        least = min(*self.kernel_size, *self.stride, *self.dilation, self.out_channels, self.groups)
-        if least < 1 or min(self.batch, self.in_channels, *self.input_size) < 0:
+        # one by one, because `min` would order sizes, which in a trace are symbols
+        positive = (*self.kernel_size, *self.stride, *self.dilation, self.out_channels, self.groups)
+        counted = (self.batch, self.in_channels, *self.input_size)
+        if any(n < 1 for n in positive) or any(n < 0 for n in counted):
             raise ArgumentError(
                 f"kernel size {self.kernel_size}, stride {self.stride}, dilation {self.dilation}, "
                 f"{self.out_channels} output channels and {self.groups} groups must be at least 1, "

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from ... import planning, settings
-from ..operands import autocasts, checked
-from .arguments import deform_spec
+from ..geometry import flat
+from ..operands import autocasts, checked, sizes
+from .arguments import deform_spec, deform_windows
+
+_is_compiling = torch.compiler.is_dynamo_compiling
 
 
 def deform_conv2d(
@@ -56,6 +59,8 @@ def deform_conv2d(
     """
     operands = {"input": input, "offset": offset, "weight": weight, "bias": bias, "mask": mask}
     arguments = (stride, padding, dilation, activation, algorithm)
+    if _is_compiling():
+        return _as_operator(operands, *arguments)
     if not isinstance(input, Tensor) or not autocasts(input.device.type):
         return _planned(operands, *arguments)
     with torch.autocast(input.device.type, enabled=False):
@@ -77,8 +82,8 @@ def _planned(
     required = {"input": x, "offset": offset, "weight": w}
     dtype, device = checked("deform_conv2d", required, {"bias": b, "mask": mask})
     spec = deform_spec(
-        x.shape, offset.shape, w.shape,
-        None if b is None else b.shape, None if mask is None else mask.shape,
+        sizes(x), sizes(offset), sizes(w),
+        None if b is None else sizes(b), None if mask is None else sizes(mask),
         stride=stride, padding=padding, dilation=dilation, activation=activation,
         dtype=dtype, device=device,
     )  # fmt: skip
@@ -87,6 +92,23 @@ def _planned(
         None if mask is None else mask.reshape(spec.mask_shape),
     )  # fmt: skip
     return y if x.dim() == 4 else y.squeeze(0)
+
+
+def _as_operator(
+    operands: dict[str, Any],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    activation: str | None,
+    algorithm: str | None,
+) -> Tensor:
+    """The call as an operator, for a graph that cannot plan."""
+    x, offset, w, b, mask = operands.values()
+    stride, pairs, dilation = deform_windows(x.shape, w.shape, stride, padding, dilation)
+    y: Tensor = torch.ops.faltung.deform_conv2d(
+        x, offset, w, b, mask, stride, flat(pairs), dilation, activation, algorithm
+    )
+    return y
 
 
 def _widened(tensor: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ..arguments import integers, padding_pairs
-from ..geometry import Sizes, resolve_paddings
+from ..geometry import Pairs, Sizes, resolve_paddings
 from .spec import FLOATS, DeformSpec
 
 
@@ -41,10 +41,7 @@ def deform_spec(
     groups = _groups(tuple(input_shape), image[1], weight)
     _check_bias(bias_shape, weight[0])
     size, kernel = image[2:], weight[2:]
-    stride = integers(stride, 2, "deform_conv2d: stride", minimum=1)
-    dilation = integers(dilation, 2, "deform_conv2d: dilation", minimum=1)
-    padding = padding_pairs(padding, 2, "deform_conv2d: padding")
-    pairs = resolve_paddings(padding, size, kernel, stride, dilation)
+    stride, pairs, dilation = deform_windows(input_shape, weight_shape, stride, padding, dilation)
     spec = DeformSpec(
         "forward", image[0], image[1], weight[0], size, kernel, stride, pairs, dilation, groups,
         _offset_groups(tuple(offset_shape), kernel), mask_shape is not None, bias_shape is not None,
@@ -55,6 +52,21 @@ def deform_spec(
     if mask_shape is not None:
         _check_shape(spec, "mask", mask_shape, spec.mask_shape[-dims:])
     return spec
+
+
+def deform_windows(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+) -> tuple[Sizes, Pairs, Sizes]:
+    """Stride, padding pairs and dilation, one entry for each axis."""
+    size, kernel = tuple(input_shape)[-2:], tuple(weight_shape)[-2:]
+    stride = integers(stride, 2, "deform_conv2d: stride", minimum=1)
+    dilation = integers(dilation, 2, "deform_conv2d: dilation", minimum=1)
+    padding = padding_pairs(padding, 2, "deform_conv2d: padding")
+    return stride, resolve_paddings(padding, size, kernel, stride, dilation), dilation
 
 
 def _input(shape: Sequence[int]) -> Sizes:

@@ -8,12 +8,16 @@ for a convolution call the convolution, which never writes the columns.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ... import settings
-from ..operands import checked
-from .arguments import fold_spec, unfold_spec
+from ..geometry import flat
+from ..operands import checked, sizes
+from .arguments import fold_spec, fold_windows, unfold_spec, unfold_windows
 from .autograd import run
+
+_is_compiling = torch.compiler.is_dynamo_compiling
 
 
 def unfold(
@@ -45,9 +49,17 @@ def unfold(
     tensor([[3, 1, 2],
             [1, 2, 3]])
     """
+    if _is_compiling():
+        kernel, dilation, pairs, stride = unfold_windows(
+            input.shape, kernel_size, dilation, padding, stride
+        )
+        seen: Tensor = torch.ops.faltung.unfold(
+            input, kernel, dilation, flat(pairs), stride, padding_mode, algorithm
+        )
+        return seen
     dtype, device = checked("unfold", {"input": input})
     spec = unfold_spec(
-        input.shape, kernel_size, dilation, padding, stride,
+        sizes(input), kernel_size, dilation, padding, stride,
         mode=padding_mode, dtype=dtype, device=device,
     )  # fmt: skip
     columns = run(input.reshape(spec.image_shape), spec, settings.with_algorithm(algorithm))
@@ -82,9 +94,17 @@ def fold(
               [2., 4., 2.],
               [1., 2., 1.]]]])
     """
+    if _is_compiling():
+        size, kernel, dilation, pairs, stride = fold_windows(
+            output_size, kernel_size, dilation, padding, stride
+        )
+        seen: Tensor = torch.ops.faltung.fold(
+            input, size, kernel, dilation, flat(pairs), stride, algorithm
+        )
+        return seen
     dtype, device = checked("fold", {"input": input})
     spec = fold_spec(
-        input.shape, output_size, kernel_size, dilation, padding, stride,
+        sizes(input), output_size, kernel_size, dilation, padding, stride,
         dtype=dtype, device=device,
     )  # fmt: skip
     image = run(input.reshape(spec.columns_shape), spec, settings.with_algorithm(algorithm))

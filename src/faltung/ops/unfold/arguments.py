@@ -14,6 +14,8 @@ from ..arguments import integers, padding_mode, padding_pairs
 from ..geometry import Pairs, Sizes, resolve_padding
 from .spec import UnfoldSpec
 
+_Windows = tuple[Sizes, Sizes, Pairs, Sizes]
+
 _AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 _DIMS_OF_INTEGER = {3: 2, 4: 2, 5: 3}  # dimensions of the input -> axes an integer stands for
 
@@ -37,14 +39,11 @@ def unfold_spec(
     unfold n2 c5 i3x4 k2x3 float32 cpu
     """
     shape = tuple(input_shape)
-    dims = _unfold_dims(shape, kernel_size)
-    size = shape[-dims:]
-    kernel, stride, dilation, pairs = _windows(
-        "unfold", size, kernel_size, dilation, padding, stride
-    )
+    kernel, dilation, pairs, stride = unfold_windows(shape, kernel_size, dilation, padding, stride)
+    dims = len(kernel)
     batch = shape[0] if len(shape) == dims + 2 else 1
     return UnfoldSpec(
-        "unfold", batch, shape[-dims - 1], size, kernel, stride, pairs, dilation,
+        "unfold", batch, shape[-dims - 1], shape[-dims:], kernel, stride, pairs, dilation,
         padding_mode(mode), dtype, device,
     )  # fmt: skip
 
@@ -74,9 +73,9 @@ def fold_spec(
             f"fold: input must have 3 dimensions (N, C·∏K, L) or 2 (C·∏K, L), got {len(shape)}: "
             f"{shape}"
         )
-    dims = _fold_dims(output_size, kernel_size)
-    size = integers(output_size, dims, "fold: output_size", minimum=0)
-    kernel, stride, dilation, pairs = _windows("fold", size, kernel_size, dilation, padding, stride)
+    size, kernel, dilation, pairs, stride = fold_windows(
+        output_size, kernel_size, dilation, padding, stride
+    )
     batch = shape[0] if len(shape) == 3 else 1
     taps = math.prod(kernel)
     if shape[-2] % taps:
@@ -96,6 +95,24 @@ def fold_spec(
             f"{positions} window positions: {' × '.join(map(str, spec.output_size))}"
         )
     return spec
+
+
+def unfold_windows(
+    input_shape: Sequence[int], kernel_size: Any, dilation: Any, padding: Any, stride: Any
+) -> _Windows:
+    """Kernel size, dilation, padding pairs and stride of an unfold, one entry for each axis."""
+    shape = tuple(input_shape)
+    size = shape[-_unfold_dims(shape, kernel_size) :]
+    return _windows("unfold", size, kernel_size, dilation, padding, stride)
+
+
+def fold_windows(
+    output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any
+) -> tuple[Sizes, Sizes, Sizes, Pairs, Sizes]:
+    """Size of the image, and kernel size, dilation, padding pairs and stride, of a fold."""
+    dims = _fold_dims(output_size, kernel_size)
+    size = integers(output_size, dims, "fold: output_size", minimum=0)
+    return (size, *_windows("fold", size, kernel_size, dilation, padding, stride))
 
 
 def _unfold_dims(shape: Sizes, kernel_size: Any) -> int:
@@ -142,8 +159,8 @@ def _entries(what: str, value: Sequence[Any]) -> int:
 
 def _windows(
     call: str, size: Sizes, kernel_size: Any, dilation: Any, padding: Any, stride: Any
-) -> tuple[Sizes, Sizes, Sizes, Pairs]:
-    """Kernel size, stride, dilation and padding pairs, one entry per axis of the image."""
+) -> _Windows:
+    """Kernel size, dilation, padding pairs and stride, one entry per axis of the image."""
     dims = len(size)
     kernel = integers(kernel_size, dims, f"{call}: kernel_size", minimum=1)
     dilation = integers(dilation, dims, f"{call}: dilation", minimum=1)
@@ -154,4 +171,4 @@ def _windows(
         resolve_padding(p, n, k, s, d)
         for p, n, k, s, d in zip(per_axis, size, kernel, stride, dilation, strict=True)
     )
-    return kernel, stride, dilation, pairs
+    return kernel, dilation, pairs, stride
