@@ -55,6 +55,7 @@ MAY_IMPORT = (
             "faltung.ops.rearranged", "faltung.ops.{family}.mirrored",
             "faltung.ops.{family}.parted", "faltung.ops.{family}.spec",
             "faltung.ops.{family}.refusals",
+            "faltung.ops.{family}.filtered_lines",
         ),
     ),
     (
@@ -83,6 +84,10 @@ MAY_IMPORT = (
         ),
     ),
     ("faltung.ops.{family}.parted", ()),
+    (
+        "faltung.ops.{family}.filtered_lines",
+        ("faltung.machine", "faltung.ops.geometry", "faltung.ops.{family}.spec", "faltung.parts"),
+    ),
     ("faltung.ops.{family}.refusals", ("faltung.lang", "faltung.ops.{family}.spec")),
     (
         "faltung.ops.{family}.receptive_field",

@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.machine import Machine, this_machine
 from faltung.ops.conv.spec import ConvSpec
 from faltung.planning import Algorithm, NoAlgorithmError, Plan, Run, readable_bytes
-from faltung.settings import current, using
+from faltung.settings import current, for_changing_weight, using
 
 SPEC = ConvSpec.parse("forward n1 c2 o2 i9x9 k3x3 float32 cpu")
 
@@ -179,3 +179,16 @@ def test_this_machine_is_plausible() -> None:
     assert machine.peak > 1e9 and machine.bandwidth > 1e8
     sizes = [size for _, size in machine.caches]
     assert sizes == sorted(sizes)
+
+
+def test_what_is_made_of_a_weight_counts_where_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs = Pretend("packs_cpu", 1e-6, weight_seconds=(1e-5, 1e-6))
+    monkeypatch.setattr(planning, "_algorithms", lambda family, device: (packs, SLOW, FAST))
+    monkeypatch.setattr(planning, "_plans", {})
+    kept = planning.plan(SPEC, "conv", current())
+    assert kept.algorithm == "packs_cpu" and kept.chosen.preparing == 0
+    changing = planning.plan(SPEC, "conv", for_changing_weight(current()))
+    assert changing.algorithm == "fast_cpu"
+    (found,) = (c for c in changing.candidates if c.name == "packs_cpu")
+    assert found.preparing == pytest.approx(1e-5 + SPEC.parameters * 1e-6)
+    assert found.seconds == pytest.approx(1e-6 + found.preparing)

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from faltung.errors import ArgumentError, ArgumentTypeError
-from faltung.settings import by_estimate, current, planner_chooses, using, with_algorithm
+from faltung.settings import (
+    by_estimate,
+    current,
+    for_changing_weight,
+    planner_chooses,
+    using,
+    with_algorithm,
+)
 
 
 def test_a_block_turns_knobs_and_turns_them_back() -> None:
@@ -71,3 +78,10 @@ def test_values_that_a_knob_does_not_have(
     with pytest.raises(kind, match=message), using(**knobs):
         pass
     assert current() is before
+
+
+def test_a_changing_weight_is_a_setting_that_blocks_keep() -> None:
+    changing = for_changing_weight(current())
+    assert changing.changing_weight and not current().changing_weight
+    assert for_changing_weight(changing) is changing
+    assert planner_chooses(changing) is changing

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 from .errors import ArgumentError
 from .machine import Machine, this_machine
@@ -41,14 +41,18 @@ class Algorithm(ABC):
     knows, `_cpu` through generated routines, `_triton` on CUDA. `ALGORITHM` is its instance.
     """
 
-    tasks: ClassVar[frozenset[str]]
+    tasks: frozenset[str]
     """The tasks it can do."""
 
-    error_factor: ClassVar[float] = 1.0
+    error_factor: float = 1.0
     """Most rounding error it may make, as a multiple of a direct sum's."""
 
-    deterministic: ClassVar[bool] = True
+    deterministic: bool = True
     """Whether every run gives the same bits."""
+
+    weight_seconds: tuple[float, float] = (0.0, 0.0)
+    """What is made of a new weight, and kept while it stays the same: seconds to begin with, and
+    for each of its numbers, about."""
 
     @property
     def name(self) -> str:
@@ -63,9 +67,18 @@ class Algorithm(ABC):
     def seconds(self, spec: Any, machine: Machine) -> float:
         """Estimated time of one run on that machine."""
 
+    def preparing(self, spec: Any, machine: Machine) -> float:
+        """Estimated time of what is made of a new weight, and kept while it stays the same."""
+        first, each = self.weight_seconds
+        return first + each * spec.parameters if each else first
+
     def workspace(self, spec: Any) -> int:
         """Bytes it needs besides operands and result."""
         return 0
+
+    def rewritten(self, spec: Any) -> Any:
+        """The spec that it does in the place of this one, where another one is the same."""
+        return spec
 
     @abstractmethod
     def build(self, spec: Any) -> Run:
@@ -74,12 +87,17 @@ class Algorithm(ABC):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An algorithm that can do the spec, with its estimates, and what it was seen to take."""
+    """An algorithm that can do the spec, with its estimates, and what it was seen to take.
+
+    What it makes of a weight is in `preparing` and `seconds` where every call has another one, and
+    in no measurement.
+    """
 
     algorithm: Algorithm
     seconds: float
     workspace: int
     measured: float | None = None
+    preparing: float = 0.0
 
     @property
     def name(self) -> str:
@@ -148,7 +166,9 @@ class Plan:
                 seen = f"{_microseconds(c.measured)} (measured)"
             estimate = f"{_microseconds(c.seconds)} (estimate)"
             space = readable_bytes(c.workspace)
-            lines.append(f"  {c.name:<{width}} {seen}{estimate}  workspace {space}")
+            really = c.algorithm.rewritten(self.spec)
+            how = "" if really == self.spec else f"  as {really}"
+            lines.append(f"  {c.name:<{width}} {seen}{estimate}  workspace {space}{how}")
         for name, reasons in self.rejected.items():
             lines.append(f"  {name:<{width}} {'-':>10}     {'; '.join(reasons)}")
         return "\n".join(lines)
@@ -222,13 +242,16 @@ def _forget() -> None:
 def _algorithms(family: str, device: str) -> tuple[Algorithm, ...]:
     package = importlib.import_module(f"{__package__}.ops.{family}.algorithms")
     names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    # a family may make more of an algorithm than its file says
+    adapted: Callable[[Algorithm], Algorithm] = getattr(package, "adapted", lambda a: a)
     found = []
     for name in names:
         suffix = name.rpartition("_")[2]
         if device not in _DEVICES.get(suffix, (device,)):
             continue
         try:
-            found.append(importlib.import_module(f"{package.__name__}.{name}").ALGORITHM)
+            module = importlib.import_module(f"{package.__name__}.{name}")
+            found.append(adapted(module.ALGORITHM))
         except ModuleNotFoundError as missing:
             if (missing.name or "").partition(".")[0] not in _COMPILERS:
                 raise
@@ -258,8 +281,10 @@ def _make(spec: Any, family: str, settings: Settings, threads: int) -> Plan:
         if reasons:
             rejected[algorithm.name] = reasons
         else:
-            estimate = algorithm.seconds(spec, machine)
-            candidates.append(Candidate(algorithm, estimate, algorithm.workspace(spec)))
+            before = algorithm.preparing(spec, machine) if settings.changing_weight else 0.0
+            estimate = algorithm.seconds(spec, machine) + before
+            space = algorithm.workspace(spec)
+            candidates.append(Candidate(algorithm, estimate, space, preparing=before))
     if not candidates:
         refusals = "\n".join(f"  {name}: {'; '.join(why)}" for name, why in rejected.items())
         raise NoAlgorithmError(f"no algorithm of {family} can do\n  {spec}\nbecause\n{refusals}")
@@ -281,7 +306,7 @@ def _measured(
     figures = trials.figures(spec, family, contestants, settings.memory_limit)
     seen = [replace(c, measured=figures.get(c.name)) for c in candidates]
     # sorting keeps the order of the estimates among equals
-    return sorted(seen, key=lambda c: math.inf if c.measured is None else c.measured)
+    return sorted(seen, key=lambda c: math.inf if c.measured is None else c.measured + c.preparing)
 
 
 def _reasons(algorithm: Algorithm, spec: Any, settings: Settings) -> list[str]:

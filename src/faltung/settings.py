@@ -40,6 +40,9 @@ class Settings:
         differ between computers, and between a run that measured and one that did not.
     debug
         True: print each plan once, when it is made.
+    changing_weight
+        True where every call has another weight, as in training: what an algorithm makes of a
+        weight before it begins counts as part of each call. Not for users to set: `autograd` knows.
 
     Equal settings are the same object, so that hashing one costs nothing in a call's key.
     """
@@ -50,6 +53,7 @@ class Settings:
     memory_limit: int | None = None
     measure: bool = False
     debug: bool = False
+    changing_weight: bool = False
 
 
 class _Keep(Enum):
@@ -70,8 +74,11 @@ def _interned(
     memory_limit: int | None,
     measure: bool,
     debug: bool,
+    changing_weight: bool,
 ) -> Settings:
-    return Settings(algorithm, accuracy, deterministic, memory_limit, measure, debug)
+    return Settings(
+        algorithm, accuracy, deterministic, memory_limit, measure, debug, changing_weight
+    )
 
 
 _DEFAULT = _interned(*astuple(Settings()))
@@ -105,6 +112,7 @@ def using(
         before.memory_limit if memory_limit is _KEEP else memory_limit,
         before.measure if measure is _KEEP else measure,
         before.debug if debug is _KEEP else debug,
+        before.changing_weight,
     )
     _check(wanted)
     wanted = _interned(*astuple(wanted))
@@ -130,14 +138,12 @@ def planner_chooses(knobs: Settings) -> Settings:
 
 
 def for_changing_weight(knobs: Settings) -> Settings:
-    """The same settings, with direct sums only, unless an algorithm was asked for.
+    """The same settings, for a weight that every step of a training changes.
 
-    What is not a direct sum transforms the weight first. That pays for a weight that stays, but
-    takes many times as long as the convolution where every step of a training changes it.
+    Some algorithms rearrange or transform the weight first and keep what they made. That pays for a
+    weight that stays; for this one it counts in every call.
     """
-    if knobs.algorithm is not None or knobs.accuracy == "exact":
-        return knobs
-    return _interned(*astuple(replace(knobs, accuracy="exact")))
+    return _interned(*astuple(replace(knobs, changing_weight=True)))
 
 
 def by_estimate(knobs: Settings) -> Settings:

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 import exact
 from faltung.machine import this_machine
+from faltung.ops.conv import filtered_lines
 from faltung.ops.conv.algorithms.depthwise_winograd_cpu import ALGORITHM
+from faltung.ops.conv.filtered_lines import FilteredLines
 from faltung.ops.conv.spec import ConvSpec
-from faltung.parts.channels import filtered_lines
-from faltung.parts.channels.filtered_lines import FilteredLines
 from faltung.tools.budget import Budget, assert_within
 
 LAYOUTS = ("", "channels_last ")

@@ -51,6 +51,11 @@ OTHERS = [
     "forward n1 c16 o24 i5000 k3 p32 d32 float32 cpu",
     "forward n2 c20 o70 i1500 k5 s3 p2+0 float32 cpu",
     "forward n2 c9 o12 i700 k4 p12+0 d4 g3 bias float32 cpu",
+    # pointwise: pixels from beyond the second cache, the last block narrower; planes that collide
+    "forward n1 c64 o70 i50x53 k1x1 bias float32 cpu",
+    "forward n2 c150 o41 i30x30 k1x1 float32 cpu",
+    "forward n1 c330 o20 i2100 k1 g2 bias float32 cpu",
+    "forward n1 c140 o50 i32x32 k1x1 bias float32 cpu",
     # 3-D: every axis padded, strided or dilated by itself
     "forward n2 c5 o20 i5x6x7 k3x3x3 p1 bias float32 cpu",
     "forward n1 c6 o36 i4x5x9 k2x3x3 s1x2x1 p1x0x2 d2x1x1 g2 channels_last float32 cpu",

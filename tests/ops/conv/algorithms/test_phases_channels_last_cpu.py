@@ -111,7 +111,7 @@ def test_products_are_bounded() -> None:
     "words",
     [
         "n1 c64 o64 i56x56 k4x4 s2 p1 g64 channels_last float32",
-        "n1 c96 o96 i56x56 k7x7 p3 g96 channels_last float32",
+        "n1 c96 o96 i56x56 k7x7 s2 p3 g96 channels_last float32",
     ],
 )
 def test_the_planner_takes_it(words: str) -> None:

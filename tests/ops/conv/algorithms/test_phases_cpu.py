@@ -73,6 +73,10 @@ CUT = [
     "n1 c96 o600 i24 k16 s8 p4 float32",
     "n1 c64 o512 i12x12 k4x4 s2 p1 float32",
     "n1 c300 o1024 i8x8 k4x4 s2 p1 channels_last float32",
+    # pixels from beyond the second cache, one tap each: fetched ahead, block by block
+    "n1 c40 o300 i64x64 k2x2 s2 bias float32",
+    "n2 c20 o64 i8202 k2 s2 float32",
+    "n1 c16 o64 i18x34x30 k2x2x2 s2 float32",
     # channels of a panel's pixels that would collide
     "n1 c16 o1024 i8x9 k2x2 s2 channels_last float32",
 ]
@@ -121,6 +125,8 @@ def test_the_layouts_that_are_meant_are_tested() -> None:
     assert any(one.is_large and one.tiling.strip < one.tiling.block_columns for one in cut)
     assert any(one.is_large and one.tiling.strip == one.tiling.block_columns for one in cut)
     assert any(one.panel.pixel > one.problem.terms for one in cut)
+    far = [one for one in cut if one.is_far]
+    assert any(one.column_blocks > 1 for one in far) and any(one.row_blocks > 1 for one in far)
 
 
 @pytest.mark.parametrize("level", ["", "avx2"])
@@ -200,7 +206,11 @@ def test_workspace_is_what_a_run_allocates(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_the_planner_takes_it_for_many_channels_or_phases(words: str) -> None:
-    assert planned(words).algorithm == "phases_cpu"
+    with faltung.using(accuracy="exact"):
+        assert planned(words).algorithm == "phases_cpu"
+    # where phases have several taps, fewer multiplications do
+    several = "winograd_cpu" if "k2x2x2" not in words else "phases_cpu"
+    assert planned(words).algorithm == several
 
 
 def test_the_planner_leaves_matrices_of_bfloat16_to_others() -> None:

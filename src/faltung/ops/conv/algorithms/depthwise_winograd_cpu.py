@@ -29,8 +29,7 @@ from ....lang.routine import Routine, Value
 from ....machine import Machine
 from ....parts import activation, taps, transpose
 from ....parts.channels import blocks as channel_blocks
-from ....parts.channels import filtered_lines, grouped_taps, transformed_lines, turning
-from ....parts.channels.filtered_lines import FilteredLines
+from ....parts.channels import grouped_taps, transformed_lines, turning
 from ....parts.channels.grouped_taps import PRODUCTS, TILE
 from ....parts.channels.transformed_lines import Lines, TransformedLines
 from ....parts.rows import pixels as pixel_rows
@@ -38,6 +37,8 @@ from ....parts.winograd import transforms
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from .. import filtered_lines
+from ..filtered_lines import FilteredLines
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from faltung.ops.conv.filtered_lines import FilteredLines
 from faltung.ops.conv.spec import ConvSpec
-from faltung.parts.channels.filtered_lines import FilteredLines
 from faltung.parts.channels.grouped_taps import PRODUCTS, transformed_taps
 
 

@@ -2,7 +2,8 @@
 
 A block of channels of an image is cut into the phases of its outermost axis, those into parts of
 neighbouring tiles, so that no core is idle, and planes into bands of rows, so that the transformed
-lines that are kept stay in the second cache. See `grouped_taps` and `transformed_lines`.
+lines that are kept stay in the second cache. See `parts/channels/grouped_taps` and
+`transformed_lines`.
 """
 
 from functools import cached_property
@@ -12,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ...machine import this_machine
-from ...ops.conv.spec import ConvSpec
-from ...ops.geometry import Axis
-from ..rows.pixels import tile_columns
-from .blocks import ChannelBlocks
-from .grouped_taps import PRODUCTS, TILE, GroupedTaps, transformed_taps
-from .transformed_lines import TransformedLines
+from ...parts.channels.blocks import ChannelBlocks
+from ...parts.channels.grouped_taps import PRODUCTS, TILE, GroupedTaps, transformed_taps
+from ...parts.channels.transformed_lines import TransformedLines
+from ...parts.rows.pixels import tile_columns
+from ..geometry import Axis
+from .spec import ConvSpec
 
 _MOST_BANDS = 16
 _MOST_PARTS = 64
