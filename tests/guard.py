@@ -60,13 +60,14 @@ def guarding(made: Callable[..., Tensor], *, at_end: bool) -> Callable[..., Tens
     return empty
 
 
-def like(empty: Callable[..., Tensor], model: Tensor, **_: object) -> Tensor:
-    """A `torch.empty_like` by way of `empty`."""
-    return empty(model.shape, dtype=model.dtype)
+def like(model: Tensor, *, at_end: bool, **_: object) -> Tensor:
+    """A `torch.empty_like` of guarded tensors, which lie as the model does."""
+    order = None if model.is_contiguous() else channels_last
+    return (order or guarded)(tuple(model.shape), model.dtype, at_end=at_end)
 
 
 def main() -> None:
-    from faltung.by_hand import forward, grad_input
+    from faltung.by_hand import forward, grad_input, grad_weight
     from faltung.ops.conv.spec import ConvSpec
     from faltung.planning import algorithms
 
@@ -81,12 +82,16 @@ def main() -> None:
             print(text, "at the end" if at_end else "at the beginning", flush=True)
             given = [filled(shape, dtype, at_end=at_end) for shape in spec.operand_shapes]
             if spec.layout == "channels_last":
-                given[0] = channels_last(given[0].shape, dtype, at_end=at_end).copy_(given[0])
+                images = 2 if spec.task == "grad_weight" else 1
+                given[:images] = [
+                    channels_last(image.shape, dtype, at_end=at_end).copy_(image)
+                    for image in given[:images]
+                ]
             if spec.bias:
                 given.append(filled(spec.result_shape[1:2], dtype, at_end=at_end))
             made = channels_last if spec.layout == "channels_last" else guarded
             new = guarding(made, at_end=at_end)
-            torch.empty_like = partial(like, new)  # what allocators are made of
+            torch.empty_like = partial(like, at_end=at_end)  # what allocators are made of
             try:
                 run = algorithm.build(spec)
                 torch.empty = new
@@ -97,7 +102,10 @@ def main() -> None:
                 assert torch.equal(y, run(*given)), text
                 continue
             wide = [t.double() for t in given]
-            by_definition = {"forward": forward, "grad_input": grad_input}[spec.task]
+            definitions = {
+                "forward": forward, "grad_input": grad_input, "grad_weight": grad_weight,
+            }  # fmt: skip
+            by_definition = definitions[spec.task]
             expected = by_definition(wide[0], wide[1], spec)
             if spec.bias:
                 expected = expected + wide[2].view(-1, *(1,) * spec.dims)

@@ -33,7 +33,7 @@ def test_makes_what_is_asked_for(layout: str, shape: tuple[int, ...], dtype: str
 
 def test_keeps_no_memory_for_itself() -> None:
     make = allocator((1 << 20,), "float32", "contiguous")
-    (model,) = make.args  # type: ignore[attr-defined]
+    model = make.args[0]  # type: ignore[attr-defined]
     assert model.untyped_storage().nbytes() == 0
 
 

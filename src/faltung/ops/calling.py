@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from ..lang.compile import Compiled
+from . import pages
 
 _ORDERS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -27,7 +28,8 @@ def allocator(shape: Sequence[int], dtype: str, layout: str) -> Callable[[], tor
     """What makes unwritten tensors on the CPU, a new one at each call.
 
     Half the time of `torch.empty`, which reads its arguments anew each time, and not to be
-    diverted by `torch.set_default_device`. `layout` is `contiguous` or `channels_last`.
+    diverted by `torch.set_default_device`. `layout` is `contiguous` or `channels_last`. Large ones
+    lie in huge pages where the system has some.
 
     >>> allocator((2, 3), "bfloat16", "contiguous")().shape
     torch.Size([2, 3])
@@ -37,7 +39,16 @@ def allocator(shape: Sequence[int], dtype: str, layout: str) -> Callable[[], tor
     with torch.inference_mode(mode=False):
         model = torch.empty(tuple(shape), dtype=kind, device="cpu", memory_format=order)
         model.untyped_storage().resize_(0)  # what it is like is asked for, never what is in it
-    return partial(torch.empty_like, model)
+    size = model.numel() * model.element_size()
+    if size < pages.LARGE or not pages.available():
+        return partial(torch.empty_like, model)
+    return partial(_large, model, size)
+
+
+def _large(model: torch.Tensor, size: int) -> torch.Tensor:
+    made = torch.empty_like(model)
+    pages.advise(made.data_ptr(), size)
+    return made
 
 
 def launcher(routine: Compiled, operations: int, bytes: int) -> Callable[..., None]:

@@ -43,6 +43,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from .pages import in_huge_pages
 
 _WHOLE_BYTES = 4096  # compared in whole up to here: 0.1 us
 _PLACES = 256  # or a few more, where a larger weight is looked at: 0.2 us
@@ -130,6 +131,7 @@ class Packed:
         if form is not None and form.is_of(w):
             form.used = next(_clock)
             return form.packed
+        del form  # or its memory could not be had for the new one
         return self._fresh(w)
 
     def _fresh(self, w: Tensor) -> Tensor:
@@ -143,6 +145,7 @@ class Packed:
             packed = self._make(w.detach())
             if packed.untyped_storage() is w.untyped_storage():
                 packed = packed.clone()  # or the form would keep the weight's memory alive
+            packed = in_huge_pages(packed)
         if form.is_of(w):  # it may have been written to meanwhile
             form.packed, form.size, form.used = packed, packed.nbytes, next(_clock)
             _keep(key, form)

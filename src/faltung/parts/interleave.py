@@ -8,7 +8,8 @@ from ..lang.routine import Routine, Value
 def interleaved(r: Routine, parts: Sequence[Value]) -> list[Value]:
     """Lane 0 of every part, then lane 1 of every part, …, as many vectors as there are parts.
 
-    Even numbers of parts are woven in pairs, with picks that processors have one instruction for.
+    Even numbers of parts are woven in pairs, with picks that processors have one instruction for,
+    others by their factors.
     """
     count, lanes = len(parts), parts[0].type.lanes
     if count == 1:
@@ -23,16 +24,26 @@ def interleaved(r: Routine, parts: Sequence[Value]) -> list[Value]:
                 ]
                 woven.append(r.pick(a, b, places))
         return woven
-    return [_one(r, parts, number) for number in range(count)]
+    factor = _factor(count)
+    kinds = zip(*(interleaved(r, parts[n::factor]) for n in range(factor)), strict=True)
+    return [_one(r, kind, number) for kind in kinds for number in range(factor)]
 
 
 def weaving(count: int) -> int:
     """Picks to a vector of the result.
 
-    >>> [weaving(count) for count in (1, 2, 3, 4, 6)]
-    [0, 1, 2, 2, 3]
+    >>> [weaving(count) for count in (1, 2, 3, 4, 6, 9)]
+    [0, 1, 2, 2, 3, 4]
     """
-    return count - 1 if count % 2 else 1 + weaving(count // 2)
+    if count == 1:
+        return 0
+    factor = _factor(count)
+    return factor - 1 + weaving(count // factor)
+
+
+def _factor(count: int) -> int:
+    """The smallest factor but 1."""
+    return next(n for n in range(2, count + 1) if count % n == 0)
 
 
 def _one(r: Routine, parts: Sequence[Value], number: int) -> Value:

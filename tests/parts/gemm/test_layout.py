@@ -34,6 +34,24 @@ def test_a_panel_where_it_is_worth_it(changes: dict[str, object], copies: bool) 
     assert layout.panel_numbers % layout.problem.line == 0
 
 
+def test_far_pixels_of_a_pointwise_convolution_are_fetched_a_small_block_ahead() -> None:
+    problem = replace(PROBLEM, channels_last=False, rows=Span(), columns=FLAT, inputs=256)
+    layout = GemmLayout(problem)
+    assert layout.fetches_rows and not layout.has_panel
+    assert layout.block.columns * 256 * 4 <= problem.cache / 10
+    near = GemmLayout(replace(problem, inputs=32))
+    assert not near.fetches_rows and near.block.columns == 3136
+    assert not GemmLayout(replace(problem, channels_last=True)).fetches_rows
+
+
+def test_many_planes_that_share_a_set_of_the_near_cache_are_copied() -> None:
+    flat = Span(outputs=4096, inputs=4096)
+    problem = replace(PROBLEM, channels_last=False, rows=Span(), columns=flat, inputs=320)
+    assert GemmLayout(problem).has_panel
+    assert not GemmLayout(replace(problem, inputs=64)).has_panel
+    assert not GemmLayout(replace(problem, columns=Span(4080, 4080))).has_panel
+
+
 def test_so_many_taps_that_borders_would_be_too_much_code_are_padded() -> None:
     span = Span(outputs=28, inputs=28, kernel_size=27, low=13)
     layout = GemmLayout(replace(PROBLEM, rows=span, columns=span))

@@ -140,3 +140,16 @@ def test_loops_that_go_on_in_equal_steps_are_one() -> None:
     assert merged([SumAxis(1, 1)]) == [SumAxis(1, 0)]
     some = SumAxis(1, 1, places=((0,),))
     assert merged([some, SumAxis(2, 1)]) == [some, SumAxis(2, 1)]
+
+
+def test_a_stream_of_rows_that_lie_apart() -> None:
+    r = Routine("stream", items=2)
+    x, y = r.reads("x", "float32", X), r.writes("y", "float32", 40)
+    with r.work() as item, r.when(item < 1):
+        # rows of 6 numbers that are 100 apart, from number 4 on
+        stream = Stream(x, item + 3, 40, row=6, pitch=100, skipped=item + 4)
+        with r.loop(0, 40) as loop:
+            r.store(y, loop.index, r.load(x, stream.place(loop.index)))
+    memory = {"x": np.arange(X, dtype=np.float32), "y": np.zeros(40, np.float32)}
+    interpret(r, memory)
+    assert memory["y"].tolist() == [3 + n // 6 * 100 + n % 6 for n in range(4, 44)]

@@ -12,9 +12,10 @@ from functools import cached_property
 from ..activation import is_long
 from .columns import alike, apart
 from .problem import GemmProblem
-from .tiling import Block, Tile, best_block, best_tile, collides
+from .tiling import COLLIDING, Block, Tile, best_block, best_tile, collides, is_far
 
 _NEAR_PLANE = 4096  # bytes of a channel's plane up to which planes are read where they are
+_MANY = 128  # channels that are too many to be read from one set of the near cache
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class GemmLayout:
         p = self.problem
         return p.taps == 1 and p.channels_last and p.groups == p.columns.stride == 1
 
+    @property
+    def fetches_rows(self) -> bool:
+        """The same where pixels follow each other in every channel, and channels are far apart."""
+        return not self.has_panel and self.tile.along_row and is_far(self.problem)
+
     @cached_property
     def steps(self) -> Steps:
         """Of the panel if there is one, else of the image."""
@@ -153,4 +159,6 @@ class GemmLayout:
         if p.channels_last:
             return collides(p, self.tile.columns)
         plane = p.depth.inputs * p.rows.inputs * p.columns.inputs * p.item_size
-        return p.taps > 1 and (self.tile.along_row or plane > _NEAR_PLANE)
+        if p.taps == 1:
+            return self.tile.along_row and plane % COLLIDING == 0 and p.inputs >= _MANY
+        return self.tile.along_row or plane > _NEAR_PLANE

@@ -254,7 +254,22 @@ class _Recording:
         if of.fetches_pixels:
             pixels = t.columns * self.of.steps.pixel
             found.append(Stream(self.x, x + pixels, pixels))
+        if of.fetches_rows:
+            found += self.rows_ahead(column, x)
         return tuple(found)
+
+    def rows_ahead(self, column: Value, x: Value) -> list[Stream]:
+        """A share of the next block's pixels, in the tile's columns; and where results will be."""
+        of, p, width = self.of, self.p, self.of.tile.columns
+        each = -(-p.inputs // (of.share + bool(of.rest)))
+        first = self.output // of.tile.channels % of.share * each if of.full else self.r.const(0)
+        apart = of.steps.channel
+        at = x + of.block.columns + self.r.minimum(first, p.inputs - each) * apart
+        found = [Stream(self.x, at, each * width, width, apart)]
+        if p.outputs >= p.inputs:
+            to = self.in_channel(self.output) + column + width
+            found.append(Stream(self.y, to, self.width * width, width, self.channel_size))
+        return found
 
     def first_read(self, row: Value, column: Value) -> Value:
         """Where in the image the first tap of an output reads the group's first channel."""

@@ -17,7 +17,7 @@ from itertools import groupby
 from math import gcd, prod
 
 from ...lang.ops import Buffer
-from ...lang.routine import Routine, Value
+from ...lang.routine import Operand, Routine, Value
 
 _UNROLLED = 48  # multiply-adds in a turn of the innermost loop, about
 _MOST_UNROLLED = 160  # an innermost loop of fewer is no loop
@@ -83,11 +83,25 @@ class Factor:
 
 @dataclass(frozen=True)
 class Stream:
-    """Numbers that are needed after a tile, to be fetched evenly while it is computed."""
+    """Numbers that are needed after a tile, to be fetched evenly while it is computed.
+
+    They follow each other, or come in rows of `row` numbers that are `pitch` apart; `first` is the
+    place of the first one, or of the row's that has it as number `skipped`.
+    """
 
     buffer: Buffer
     first: Value
     count: int
+    row: int = 0
+    pitch: int = 0
+    skipped: Operand = 0
+
+    def place(self, number: Value) -> Value:
+        """Where one of the numbers lies."""
+        if self.row:
+            number = number + self.skipped
+            number = number // self.row * self.pitch + number % self.row
+        return self.first + number
 
 
 @dataclass(frozen=True)
@@ -212,7 +226,7 @@ class _Summing:
             at = (w - self.w_first) * (stream.count // common) // (total // common)
             lines = -(-count * stream.count // (self.terms * line))
             for n in range(lines):
-                self.r.prefetch(stream.buffer, stream.first + at + n * line)
+                self.r.prefetch(stream.buffer, stream.place(at + n * line))
 
 
 def _together(count: int, sums: int) -> int:

@@ -28,13 +28,14 @@ _NEAR, _FAR = 22, 9  # bytes that arrive in a cycle from the second cache, and f
 _APART = 3  # from beyond in single lines
 _WAITING = 0.5  # of the time it takes to fetch weights ahead
 _TILE, _LOOP = 25, 6  # cycles until a tile is under way, and an innermost loop of it
+_AHEAD = 0.1  # of the second cache for a block's pixels, where those are fetched ahead
 _ITEM = 300  # and a block
 _LONG = 20  # cycles of a vector's activation, if that is a long one
 _MOST_CODE = 1800  # multiply-adds to write down for the tiles at the borders of a row
 _MOST_BORDERS = 16  # of them, on the left
 _TOGETHER = 90  # of one run of taps, in a loop
 _LINE = 64  # bytes
-_COLLIDING, _WAYS = 4096, 8  # lines so far apart share the few ways of a set in the near cache
+COLLIDING, _WAYS = 4096, 8  # lines so far apart share the few ways of a set in the near cache
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,22 @@ def best_block(problem: GemmProblem, tile: Tile, copied: bool) -> Block:
         least = min(_inputs(problem, rows, columns) for rows, columns, _ in sizes)
         most = max(least, problem.cache)
         sizes = [some for some in sizes if _inputs(problem, *some[:2]) <= most]
+    elif tile.along_row and is_far(problem):  # the next block's pixels come while one is computed
+        few = [some for some in sizes if _inputs(problem, *some[:2]) <= problem.cache * _AHEAD]
+        sizes = few or sizes[:1]
     blocks = [_block(problem, tile, copied, *some) for some in sizes]
     return min(blocks, key=lambda block: (block.last, block.cycles))
 
 
+def is_far(problem: GemmProblem) -> bool:
+    """Whether the image of a pointwise convolution comes from beyond the second cache."""
+    size = problem.inputs * problem.columns.inputs * problem.rows.inputs * problem.item_size
+    return problem.taps == 1 and size > problem.cache / 4
+
+
 def collides(problem: GemmProblem, places: int) -> bool:
     """Whether so many neighbouring outputs read the image from too few sets of the near cache."""
-    return problem.pitch % _COLLIDING == 0 and places > _WAYS
+    return problem.pitch % COLLIDING == 0 and places > _WAYS
 
 
 def tiles(problem: GemmProblem) -> Iterator[Tile]:

@@ -55,6 +55,16 @@ class PhaseLayout:
         return self.packed_numbers * self.problem.item_size > self.problem.cache / 4
 
     @property
+    def is_far(self) -> bool:
+        """Whether pixels are worth fetching early: each is multiplied little, and comes from afar.
+
+        That is from beyond the second cache, and from other stretches of memory in each channel.
+        """
+        p = self.problem
+        once = all(axis.turns == 1 for axis in p.axes)
+        return once and not p.last and p.terms * self.plane * p.item_size > p.cache / 4
+
+    @property
     def pitch(self) -> int:
         """Results of one line, of all phases."""
         return self.tiling.strip * self.wide.stride

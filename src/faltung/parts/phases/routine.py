@@ -77,7 +77,7 @@ class PhaseRoutine:
     def channels(self, block: Value) -> None:
         """All results of the item in one block of channels."""
         of, r, lanes = self.of, self.r, self.p.lanes
-        self.channel = block * of.width
+        self.channel, self.block = block * of.width, block % of.share
         self.weights = (self.group * of.blocks + block) * of.block_numbers
         self.start = [r.const(0, self.kind, lanes)] * of.tiling.vectors
         if self.b:
@@ -145,7 +145,7 @@ class PhaseRoutine:
         weights = self.weights + phases * of.phase_numbers
         tile = GemmTile(
             Factor(self.panel, offsets, 1), Factor(self.w, vectors, self.p.lanes),
-            self.following(weights, k, wide.first, column),
+            (*self.following(weights, k, wide.first, column), *self.ahead(high, k, wide, column)),
         )  # fmt: skip
         columns = of.wide.inside(self.r, wide, column, column + (t.columns - 1))
         steps = (panel.plane, of.high.step * panel.row, of.wide.step * panel.pixel)
@@ -174,6 +174,25 @@ class PhaseRoutine:
         chunk = -(-of.phase_numbers // (down * across))
         done = (((k - self.row) // t.rows) * across + done) * phases + first
         return (Stream(self.w, row + phases * of.phase_numbers + done * chunk, chunk),)
+
+    def ahead(self, high: Phase, k: Value, wide: Phase, column: Value) -> tuple[Stream, ...]:
+        """A tile's share of the pixels that come after those of the panel, channel by channel."""
+        of, t, p = self.of, self.of.tiling, self.p
+        if not of.is_far:
+            return ()
+        down, across = -(-t.block_rows // t.rows), -(-t.block_columns // t.columns)
+        number = self.block * of.high.phases + high.first
+        number = (number * down + (k - self.row) // t.rows) * of.wide.phases + wide.first
+        number = number * across + (column - self.column) // t.columns
+        tiles = of.share * of.high.phases * down * of.wide.phases * across
+        plane = (self.n * p.groups + self.group) * p.terms * of.depth.sources
+        row = (plane + self.id // of.depth.stride) * of.high.sources + self.row
+        if of.column_blocks > 1:
+            count, first = t.block_columns, row * of.wide.sources + self.column + t.block_columns
+        else:
+            count, first = t.block_rows * of.wide.sources, (row + t.block_rows) * of.wide.sources
+        share = -(-p.terms * count // tiles)
+        return (Stream(self.y, first, share, count, of.plane, number * share),)
 
     # -- the results ------------------------------------------------------------------------------
 

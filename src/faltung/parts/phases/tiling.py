@@ -22,6 +22,7 @@ _SUM, _LOAD, _PLACE, _TURN = 1.1, 0.58, 0.1, 0.8
 _NEAR, _FAR = 24, 7  # bytes that arrive in a cycle from the second cache, from beyond
 _LATE = 0.3  # of the time that weights from beyond take, where they are fetched ahead
 _TILE = 30  # cycles until a tile is under way
+_STRETCH = 20  # cycles to begin reading a channel's pixels, which follow each other
 _SQUARE = 5.6  # cycles to transpose a vector of a square, from memory to memory
 
 
@@ -190,6 +191,7 @@ def _block(
     copying = depth.turns * rows * 20 + places * of.terms / of.lanes * 2
     if of.turned:
         copying = -(-places // of.lanes) * -(-of.terms // of.lanes) * of.lanes * _SQUARE
+        copying += depth.turns * of.terms * _STRETCH
     # a panel that the second cache does not hold comes from far away for every block of channels,
     # and so do weights for every block of results, if for the most part in time
     size = places * of.terms * of.item_size

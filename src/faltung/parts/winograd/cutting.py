@@ -10,7 +10,7 @@ speed), and how well the tile of sums in registers fits the number of tiles and 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil, log2, prod
+from math import ceil, lcm, log2, prod
 
 from ...lang.target import host_target
 from .problem import Cutting, Layout, Problem
@@ -34,7 +34,8 @@ _FITS = 0.6  # if this part of it suffices; if twice as much does not, from beyo
 _SHARED = 8  # images of this many second caches come from memory
 _STRETCH = 20.0  # for each stretch of it, three times as much for one that is written
 _MISSED = 1.3  # what lies beyond the second cache takes so many times as long as copying it
-_SHARPNESS = 1.5  # how far the longer of multiplying and reading weights hides the shorter
+_FORESEEN = 0.3  # of the time it takes to read what lies in order, if there is work meanwhile
+_SHARPNESS = 2.5  # how far the longer of multiplying and reading weights hides the shorter
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _multiplying(layout: Layout, core: Core, blocks: int, planes: int) -> float:
     computing *= taps * p.inputs * step + _STARTING + sums
     weights = layout.weights * p.item_size / p.groups
     working = (sum(layout.scratch)) * p.item_size
-    again = layout.transformed * (1 + layout.chunks) + 2 * layout.sums * layout.chunks
+    # inputs are read again in the order in which they lie, which the processor foresees
+    again = layout.transformed * (1 + _FORESEEN * layout.chunks)
     strip = p.inputs * cutting.vectors * cutting.lanes * p.item_size
     passes = 1 if strip <= _NEAREST else ceil(layout.tiles / cutting.tiles)
     once = weights / _speed(weights + working, core) + (passes - 1) * weights / (2 * _NEAR)
@@ -131,7 +133,9 @@ def _multiplying(layout: Layout, core: Core, blocks: int, planes: int) -> float:
         reading += blocks * p.depth.outputs * again * p.item_size / speed
     hidden = float((computing**_SHARPNESS + reading**_SHARPNESS) ** (1 / _SHARPNESS))
     sums = 2 * layout.sums * p.item_size * layout.chunks
-    waiting = sums / _NEAR if layout.sums * p.item_size > _NEAREST else 0.0
+    waiting = 0.0
+    if layout.sums * p.item_size > _NEAREST:
+        waiting = sums / _speed(layout.sums * p.item_size, core)
     return hidden + blocks * p.depth.outputs * waiting
 
 
@@ -225,7 +229,8 @@ def _blocks(problem: Problem, outputs: tuple[int, int]) -> Iterator[Cutting]:
     for rows, columns in sorted(shapes):
         tiles, together = _tile_of_sums(rows * columns, min(2, vectors))
         planes = _planes(problem, high.groups * wide.groups // (rows * columns) + 1)
-        yield Cutting(lanes, outputs, rows, columns, planes, tiles, together, together)
+        chunk = lcm(together, problem.together)
+        yield Cutting(lanes, outputs, rows, columns, planes, tiles, together, chunk)
 
 
 def _planes(problem: Problem, blocks: int) -> int:
@@ -240,8 +245,9 @@ def _products(layout: Layout) -> Iterator[Cutting]:
     """Cuts with the same tiles and blocks, and every useful tile of sums."""
     for vectors in range(1, min(4, layout.output_vectors) + 1):
         tiles, _ = _tile_of_sums(layout.tiles, vectors)
-        everything = -(-layout.output_vectors // vectors) * vectors
-        for chunk in sorted({vectors, vectors * -(-4 // vectors), everything}):
+        least = lcm(vectors, layout.problem.together)
+        everything = -(-layout.output_vectors // least) * least
+        for chunk in sorted({least, least * -(-4 // least), everything}):
             yield replace(
                 layout.cutting, tiles=tiles, vectors=vectors, chunk=min(chunk, everything)
             )

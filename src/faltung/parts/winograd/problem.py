@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 from math import prod
 
+from .outlet import Inlet, Outlet
 from .strips import line_of
 from .tiles import Block, PlainAxis, TiledAxis
 from .transforms import transform
@@ -34,6 +35,10 @@ class Problem:
     """Whether images lie channels last."""
     bias: bool = False
     activation: str | None = None
+    outlet: Outlet | None = None
+    """Where outputs belong, if not where they are computed."""
+    inlet: Inlet | None = None
+    """Where inputs are, if not where they are needed."""
 
     @property
     def item_size(self) -> int:
@@ -44,6 +49,11 @@ class Problem:
     def kind(self) -> str:
         """The kind of a number in a register."""
         return "f64" if self.dtype == "float64" else "f32"
+
+    @property
+    def together(self) -> int:
+        """Vectors of output channels that have to be written together."""
+        return max(self.outlet.together, 1) if self.outlet else 1
 
     @property
     def wide_dtype(self) -> str:
@@ -136,11 +146,15 @@ class Layout:
     @cached_property
     def input_strip(self) -> int:
         """Vectors of channels that are read at a time: all that lie side by side in memory."""
+        if self.problem.inlet:
+            return self.problem.inlet.together or self.input_vectors
         return self.input_vectors if self.problem.last else 1
 
     @cached_property
     def output_strip(self) -> int:
         """Vectors of channels that are written at a time."""
+        if self.problem.outlet:
+            return self.problem.outlet.together or self.cutting.chunk
         return self.cutting.chunk if self.problem.last else 1
 
     @cached_property

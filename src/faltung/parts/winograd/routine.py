@@ -57,6 +57,8 @@ class _Recording:
                  (p.depth.inputs, p.high.inputs, p.wide.inputs)]  # fmt: skip
         channels = [p.groups * p.outputs, p.groups * p.inputs]
         counts = [p.batch * c * prod(size) for c, size in zip(channels, sizes, strict=True)]
+        counts[0] = p.outlet.numbers(p.batch) if p.outlet else counts[0]
+        counts[1] = p.inlet.numbers(p.batch) if p.inlet else counts[1]
         self.y = Image(r.writes("y", p.dtype, counts[0]), channels[0], sizes[0], p.last)
         self.x = Image(r.reads("x", p.dtype, counts[1]), channels[1], sizes[1], p.last)
         self.u = r.reads("u", p.wide_dtype, layout.weights)
@@ -126,7 +128,10 @@ class _Recording:
             of = Channels(
                 self.n, plane, self.group * p.inputs, p.inputs, strips.index, r.const(together)
             )
-            self.pixels.fill(self.x, of, *runs)
+            if p.inlet:
+                p.inlet.fill(self.pixels, self.x.buffer, self.group, of, *runs)
+            else:
+                self.pixels.fill(self.x, of, *runs)
             at = self.kept_at(taps.index)
             self.each_tile(
                 lambda tile, line, column: self.transform_tile(of, at, tile, line, column)
@@ -194,11 +199,14 @@ class _Recording:
         chunk = self.group * layout.chunks + chunk
         with r.loop(0, layout.products) as products, r.loop(0, together) as vectors:
             weights = (chunk * layout.products + products.index) * together + vectors.index
-            with r.loop(0, -(-layout.tiles // cutting.tiles)) as loop:
+            self.first, self.passes = weights * one, -(-layout.tiles // cutting.tiles)
+            with r.loop(0, self.passes) as loop:
                 tile = r.minimum(loop.index * cutting.tiles, layout.tiles - cutting.tiles)
+                # in each pass a part of the weights is asked for that come after these
+                self.following = self.first + one + loop.index * (one // self.passes)
                 sums = self.over_depth(
                     taps, products.index * layout.input_step + tile * layout.tile_step,
-                    weights * one,
+                    self.first,
                 )  # fmt: skip
                 step = cutting.chunk * self.lanes
                 at = products.index * layout.sum_step + tile * step
@@ -223,11 +231,15 @@ class _Recording:
         """Sums of products over all input channels."""
         r, lanes, vectors = self.r, self.lanes, self.cutting.vectors
         step, row = gcd(_UNROLLED, self.problem.inputs), vectors * lanes
+        line = _LINE // self.problem.item_size
         with r.loop(0, self.problem.inputs, step, carried=sums) as loop:
             found = list(loop.carried)
+            to = self.following + (u + loop.index * row - self.first) // self.passes
+            for n in range(-(-step * row // (line * self.passes))):
+                r.prefetch(self.u, to + n * line)
             for c in range(step):
                 at = u + (loop.index + c) * row
-                for n in range(0, row, _LINE // self.problem.item_size):
+                for n in range(0, row, line):
                     r.prefetch(self.u, at + (_AHEAD * row + n))
                 weights = [r.load(self.u, at + o * lanes, lanes) for o in range(vectors)]
                 for t in range(self.cutting.tiles):
@@ -255,7 +267,10 @@ class _Recording:
             self.each_tile(lambda tile, line, column: self.make_tile(of, place, tile, line, column))
             if p.activation not in _BRIEF:
                 self.outputs.each_vector(lambda value: activated(r, p.activation, value))
-            self.outputs.drain(self.y, of, *self.output_runs())
+            if p.outlet:
+                p.outlet.drain(self.outputs, self.y.buffer, self.group, of, *self.output_runs())
+            else:
+                self.outputs.drain(self.y, of, *self.output_runs())
 
     def output_runs(self) -> tuple[Runs, Runs]:
         found = []

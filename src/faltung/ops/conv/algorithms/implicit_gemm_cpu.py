@@ -45,6 +45,7 @@ from ...calling import allocator, launcher
 from ...geometry import Axis
 from ...packed import Packed
 from ...padding import pad
+from ...rearranged import Rearranged, rearranged_seconds
 from ..spec import ConvSpec
 
 _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
@@ -83,6 +84,12 @@ class ImplicitGemmCpu(Algorithm):
         moving = spec.bytes + 2 * _copied(spec)
         return _CALL_SECONDS + max(computing, moving / machine.bandwidth)
 
+    def preparing(self, spec: ConvSpec, machine: Machine) -> float:
+        """The weight in another order."""
+        numbers = prod(spec.w_shape)
+        copies = 1 if spec.out_channels // spec.groups % 16 == 0 else 3
+        return copies * rearranged_seconds(numbers, _DTYPES[spec.dtype], machine.bandwidth)
+
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, every thread's panel and waiting sums, and a padded image."""
         layout = GemmLayout(_problem(_plain(spec)))
@@ -101,7 +108,7 @@ class ImplicitGemmCpu(Algorithm):
         make = allocator(spec.y_shape, spec.dtype, plain.layout)
         launch = launcher(routine, 2 * plain.executed_macs, plain.bytes)
         wide: torch.dtype = getattr(torch, layout.problem.wide)
-        pack = Packed(lambda w: _packed(layout, w.to(wide)))
+        pack = Packed(_packing(layout))
         arrange = None if spec == plain else _arranging(spec)
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -203,19 +210,45 @@ def _span(axis: Axis) -> Span:
     )  # fmt: skip
 
 
-def _packed(layout: GemmLayout, w: Tensor) -> Tensor:
-    """The weight [O, C/G, K…] by groups and blocks of channels, term by term."""
-    p = layout.problem
-    kernel = (p.depth.kernel_size, p.rows.kernel_size, p.columns.kernel_size)
-    w = w.reshape(p.groups, p.outputs, p.inputs, *kernel)
-    places = {"c": 2, "d": 3, "h": 4, "w": 5}
-    w = w.permute(0, *(places[name] for name in layout.order), 1)
-    w = w.reshape(p.groups, p.terms, p.outputs)
-    w = torch.nn.functional.pad(w, (0, layout.channels - p.outputs))
-    inside = layout.full * layout.tile.channels
-    blocks = w[..., :inside].reshape(p.groups, p.terms, layout.full, layout.tile.channels)
-    blocks = blocks.transpose(1, 2)
-    return torch.cat([blocks.reshape(-1), w[..., inside:].reshape(-1)])
+def _packing(layout: GemmLayout) -> Callable[[Tensor], Tensor]:
+    """What puts a weight [O, C/G, K…] in order: by groups and blocks of channels, term by term."""
+    p, width = layout.problem, layout.tile.channels
+    inside = layout.full * width
+    if inside > p.outputs:
+        return _padding(layout)
+    sizes = (p.inputs, p.depth.kernel_size, p.rows.kernel_size, p.columns.kernel_size)
+    order = ["cdhw".index(name) for name in layout.order]
+    blocks = Rearranged((p.groups, layout.full, width, *sizes), (0, 1, *(n + 3 for n in order), 2))
+    others = Rearranged((p.groups, p.outputs - inside, *sizes), (0, *(n + 2 for n in order), 1))
+    numbers, wide = p.groups * p.terms * inside, getattr(torch, p.wide)
+
+    def pack(w: Tensor) -> Tensor:
+        w = w.reshape(p.groups, p.outputs, *sizes)
+        made = torch.empty(layout.packed_numbers, dtype=wide)
+        if inside:
+            blocks(w[:, :inside], made[:numbers])
+        if layout.rest:
+            last = others(w[:, inside:]).view(p.groups, p.terms, -1)
+            last = torch.nn.functional.pad(last, (0, layout.channels - p.outputs))
+            made[numbers:] = last.view(-1)
+        return made
+
+    return pack
+
+
+def _padding(layout: GemmLayout) -> Callable[[Tensor], Tensor]:
+    """The same where the last of the whole blocks has channels that do not exist."""
+    p, width = layout.problem, layout.tile.channels
+    sizes = (p.inputs, p.depth.kernel_size, p.rows.kernel_size, p.columns.kernel_size)
+    order = ["cdhw".index(name) + 2 for name in layout.order]
+    turn = Rearranged((p.groups, p.outputs, *sizes), (0, *order, 1))
+
+    def pack(w: Tensor) -> Tensor:
+        w = turn(w).view(p.groups, p.terms, p.outputs)
+        w = torch.nn.functional.pad(w, (0, layout.channels - p.outputs))
+        return w.view(p.groups, p.terms, layout.full, width).transpose(1, 2).reshape(-1)
+
+    return pack
 
 
 ALGORITHM = ImplicitGemmCpu()

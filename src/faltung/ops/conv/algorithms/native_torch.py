@@ -11,6 +11,7 @@ applied to a gradient. Used wherever no algorithm of ours can, or ours would be 
 
 from collections.abc import Callable
 from functools import cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -54,6 +55,16 @@ _FEW = 8  # channels
 _OTHER_DTYPES = {"float64": 0.3, "float16": 0.5, "bfloat16": 0.5}
 _WITH_AMX = 6.5
 _NARROW_GROUPED = 0.12  # 16-bit numbers in groups
+# gradients: depthwise ones that fall to small matrix products, or whose weight is wider than 3 × 3
+_SLOW_GRADIENT = {"contiguous": 0.01, "channels_last": 0.025}
+_WIDEST_GRADIENT = 3
+_COPYING_GRADIENT = {"contiguous": 0.6, "channels_last": 1.0}
+_VOLUME_GRADIENT = 0.2  # in 3-D
+_INTO_CHANNEL = {"grad_input": 0.035, "grad_weight": 0.3}  # of few input channels, each
+_FROM_CHANNEL = {"grad_input": 0.012, "grad_weight": 0.04}  # of few output channels, each
+_BETWEEN_TWO = {"grad_input": 0.002, "grad_weight": 0.02}  # one of each
+# of copying: contiguous results of all phases, if they stay in the second cache or not
+_SCATTERING, _SCATTERING_FAR = 0.04, 0.012
 _WIDEST_PADDING = 6  # beyond it oneDNN's depthwise code refuses contiguous images
 _CALL_SECONDS, _GROUPED_CALL_SECONDS = 5e-6, 30e-6  # oneDNN's call, which groups always take
 
@@ -76,8 +87,11 @@ class NativeTorch(Algorithm):
         macs = spec.executed_macs if layout == "channels_last" else spec.macs
         computing = 2 * macs / (machine.peak * _share(spec, layout))
         depthwise = 1 < spec.groups == spec.in_channels
-        copying = _COPYING[layout] if depthwise else 1.0
+        copying = 1.0
+        if depthwise:
+            copying = (_COPYING_GRADIENT if spec.task == "grad_weight" else _COPYING)[layout]
         moving = (spec.bytes + self.workspace(spec)) / (machine.bandwidth * copying)
+        moving += _scattered(spec, layout, machine) / machine.bandwidth
         calling = _CALL_SECONDS if spec.groups == 1 else _GROUPED_CALL_SECONDS
         return calling + computing + moving
 
@@ -96,6 +110,16 @@ class NativeTorch(Algorithm):
         return makers[spec.task](spec)
 
 
+def _scattered(spec: ConvSpec, layout: str, machine: Machine) -> float:
+    """Bytes that take as long to copy as the results of all phases to be put in order."""
+    dense = spec.task == "grad_input" and spec.groups == 1 and spec.dtype == "float32"
+    if not dense or layout != "contiguous" or max(spec.stride) == 1:
+        return 0.0
+    size = prod(spec.x_shape) * spec.item_size
+    near = size < dict(machine.caches).get("L2", 0) / 2
+    return size / (_SCATTERING if near else _SCATTERING_FAR)
+
+
 def _share(spec: ConvSpec, layout: str) -> float:
     """Share of the peak to expect."""
     inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
@@ -106,9 +130,26 @@ def _share(spec: ConvSpec, layout: str) -> float:
     if spec.groups > 1:
         share = min(share, _GROUP_CHANNEL * min(inputs, outputs))
         return share * (_NARROW_GROUPED if spec.item_size == 2 else _other_dtype(spec))
-    if spec.dims > 1 and (inputs == 1 or outputs < _FEW):
+    if spec.task != "forward":
+        share = min(share, _gradient_share(spec))
+    elif spec.dims > 1 and (inputs == 1 or outputs < _FEW):
         share = min(share, _ONE_CHANNEL)
     return share * _other_dtype(spec)
+
+
+def _gradient_share(spec: ConvSpec) -> float:
+    """Share of the peak that gradients of dense layers reach at most."""
+    if spec.dims == 1:
+        return 1.0
+    inputs, outputs = spec.in_channels, spec.out_channels
+    if inputs == outputs == 1:
+        return _BETWEEN_TWO[spec.task]
+    share = _VOLUME_GRADIENT if spec.dims == 3 else 1.0
+    if inputs < _FEW:
+        share = min(share, _INTO_CHANNEL[spec.task] * inputs)
+    if outputs < _FEW:
+        share = min(share, _FROM_CHANNEL[spec.task] * outputs)
+    return share
 
 
 def _depthwise_share(spec: ConvSpec, layout: str) -> float:
@@ -117,6 +158,9 @@ def _depthwise_share(spec: ConvSpec, layout: str) -> float:
     own_code = own_code and max(spec.dilation) == 1 and spec.dtype == "float32"
     if layout == "contiguous":
         own_code = own_code and spec.dims == 2 and max(spec.padding[-1]) <= _WIDEST_PADDING
+    wide = spec.task == "grad_weight" and max(spec.kernel_size) > _WIDEST_GRADIENT
+    if spec.task != "forward" and (wide or spec.dims == 3 or not own_code):
+        return _SLOW_GRADIENT[layout]
     return _DEPTHWISE[layout] if own_code else _ONE_BY_ONE
 
 

@@ -51,6 +51,7 @@ class PhasesChannelsLastCpu(Algorithm):
     """One filter a channel, vectors along the channels."""
 
     tasks = frozenset({"grad_input"})
+    weight_seconds = (30e-6, 1.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on channels-last images of floating-point numbers."""

@@ -21,6 +21,8 @@ Used for dense and grouped convolution in 1-D to 3-D, every stride, dilation, pa
 size. Not for few channels a group, which leave most lanes empty.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,7 @@ _WORTHWHILE = 1.3  # how many more lanes phases must fill to lie side by side
 # multiply in hardware; an honest estimate of ours would be preferred where it is the slower
 _HARDWARE_BFLOAT16 = {"contiguous": 2.0, "channels_last": 4.0}
 
+_WRITING = 1.0  # of copying: what writing results far apart takes besides computing them
 _CALL_SECONDS = 6e-6
 _PARTS = (
     activation, gather_panel, gemm_tile, phase_layout, phase_panel, phase_routine, phase_tiling,
@@ -63,6 +66,7 @@ class PhasesCpu(Algorithm):
     """Dense and grouped, as one matrix product for each phase."""
 
     tasks = frozenset({"grad_input"})
+    weight_seconds = (150e-6, 3.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers in one of the two orders."""
@@ -86,7 +90,11 @@ class PhasesCpu(Algorithm):
         modesty = 1.0
         if spec.dtype == "bfloat16" and spec.groups == 1:
             modesty = _HARDWARE_BFLOAT16[spec.layout]
-        return _CALL_SECONDS + modesty * max(computing, spec.bytes / machine.bandwidth)
+        found = max(computing, spec.bytes / machine.bandwidth)
+        written = prod(spec.x_shape) * spec.item_size
+        if spec.layout == "contiguous" and written > dict(machine.caches).get("L2", _SECOND_CACHE):
+            found += _WRITING * written / machine.bandwidth  # in as many places as channels
+        return _CALL_SECONDS + modesty * found
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and every thread's panel and lines."""

@@ -15,6 +15,7 @@ gradients of such layers, in 1-D to 3-D, strides up to 8 along a row. Not for ma
 
 from collections.abc import Callable, Iterator
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,8 +37,7 @@ from ...calling import allocator, launcher
 from ...packed import Packed
 from ..spec import ConvSpec
 
-# bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
+_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_STRIDE = 8  # along a row: phases in registers at the same time
 _MOST_CODE = 4000  # operations to write down for a tile: 0.3 s to compile
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
@@ -77,11 +77,13 @@ class PhasesRowsCpu(Algorithm):
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that the tiles take, or the bytes at memory speed if that is slower."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        cycles = spec.batch * spec.groups * row_tile(_problem(spec)).cycles
-        moving = spec.bytes / machine.bandwidth
-        if spec.bytes <= dict(machine.caches).get("L2", 0):
-            moving /= _HELD
-        return _CALL_SECONDS + max(cycles * per_cycle / machine.peak, moving)
+        tile, near = row_tile(_problem(spec)), dict(machine.caches).get("L2", 0)
+        computing = spec.batch * spec.groups * tile.cycles * per_cycle / machine.peak
+        moving = spec.bytes / machine.bandwidth / (_HELD if spec.bytes <= near else 1)
+        image, again = prod(spec.y_shape) * spec.item_size, 0
+        if image > spec.batch * spec.groups * near / 4:
+            again = -(-tile.of.channels // tile.channels) - 1  # each tile reads all channels
+        return _CALL_SECONDS + max(computing, moving) + again * image / machine.bandwidth
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(gy, w, bias=None)`."""
@@ -96,8 +98,7 @@ class PhasesRowsCpu(Algorithm):
 
         def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             gx = make()
-            plain = w.contiguous() if w.dtype == wide else widened(w)
-            given = [gx, gy, plain]
+            given = [gx, gy, w.contiguous() if w.dtype == wide else widened(w)]
             if bias is not None:
                 given.append(bias.to(wide).contiguous())
             launch(*[t.data_ptr() for t in given])
@@ -112,12 +113,11 @@ def _weights(spec: ConvSpec) -> str:
 
 
 def _problem(spec: ConvSpec) -> RowPhases:
-    one = PhaseAxis(1, 1, 1, 0, 1, 1)
     found = (
         PhaseAxis(a.input_size, a.kernel_size, a.stride, a.padding[0], a.dilation, a.output_size)
         for a in spec.axes
     )
-    depth, high, wide = (*[one] * (3 - spec.dims), *found)
+    depth, high, wide = (*[PhaseAxis(1, 1, 1, 0, 1, 1)] * (3 - spec.dims), *found)
     lanes = host_target().lanes(_DTYPES[spec.dtype])
     while lanes > 4 and wide.most <= lanes // 2:
         lanes //= 2
@@ -211,11 +211,12 @@ class _Recording:
         return exist and low >= 0 and high <= wide.sources
 
 
-class _Rows:
+class _Rows(NamedTuple):
     """Rows of one phase from result k of it on."""
 
-    def __init__(self, first: Operand, phase: Phase, k: Value) -> None:
-        self.first, self.phase, self.k = first, phase, k
+    first: Operand
+    phase: Phase
+    k: Value
 
 
 class _Tile:

@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering: convolution of stride 1 with a quarter of the multiplications.
+"""Winograd's minimal filtering: convolution with a quarter of the multiplications.
 
     Y = Aᵀ [ Σ_c (G w Gᵀ) ⊙ (Bᵀ x B) ] A         tile by tile; ⊙ is element by element
 
@@ -11,19 +11,26 @@ tiles of one row, and a 3-D one sums the taps of its depth before it transforms 
 the outputs of each residue are a convolution of their own, and it is all index arithmetic.
 
 The gradient of the input is a convolution as well, of the output's gradient with the weight turned
-round: the q = i + low − t·d that it sums are q = i − low' + t'·d with t' = K − 1 − t and
-low' = d·(K − 1) − low.
+round; with a stride of s it is one of s times as many channels along that axis, whose outputs lie
+between each other (`parts/phases/placing.py`). A transposed convolution of 4 × 4 taps and stride 2
+is one of 2 × 2 taps so, and takes 16 products for 9 × 4 results instead of 4 each.
 
 Rounding errors are larger than a direct sum's. With well-chosen points of interpolation they stay
 below three times as large (docs/design/008-winograd.md); tiles that would exceed that are not used,
 and `accuracy="exact"` never uses any. An infinite or NaN input makes all outputs of its tiles NaN,
 not only those that see it.
 
-Used for windows of 2 to 6 taps along rows, columns or both, dense and grouped. Not for other
-strides, nor for one or two channels a group, of which a direct sum is more exact.
+A convolution with a stride of s is one of s times as many input channels and as many times fewer
+taps, likewise (`parts/phases/gathering.py`).
+
+Used for windows of 2 to 6 taps along rows, columns or both, dense and grouped, where strides count
+as so many times fewer taps. Not for one or two channels a group, of which a direct sum is more
+exact, nor for strides together with dilations.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308.
 """
+
+from math import gcd
 
 import torch
 from torch import Tensor
@@ -32,6 +39,12 @@ from ....lang.compile import Compiled, compiled
 from ....lang.target import host_target, unavailable
 from ....machine import Machine, this_machine
 from ....parts import activation, taps, transpose
+from ....parts.gemm import gather_panel
+from ....parts.phases import classes as phases
+from ....parts.phases import gathering, placing
+from ....parts.phases.classes import PhaseAxis
+from ....parts.phases.gathering import GatheredAxis, Gathering, gathered
+from ....parts.phases.placing import PlacedAxis, Placing, placed
 from ....parts.winograd import problem as winograd_problem
 from ....parts.winograd import routine as winograd_routine
 from ....parts.winograd import strips as winograd_strips
@@ -42,6 +55,7 @@ from ....parts.winograd.problem import Layout, Problem
 from ....parts.winograd.tiles import PlainAxis
 from ....parts.winograd.weights import transformed_weight
 from ....planning import Algorithm, Run
+from ...calling import allocator
 from ...geometry import Axis
 from ...packed import Packed
 from ..spec import ConvSpec
@@ -49,24 +63,28 @@ from ..spec import ConvSpec
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 _NEAR = 1 << 20  # bytes of a second cache, where the system does not say
 _CALL_SECONDS = 8e-6
-_BESIDES = 1.1  # cycles as they were seen, to those that are counted
-_PARTS = (activation, taps, transpose, winograd_problem, winograd_routine, winograd_strips,
-          winograd_tiles, winograd_transforms)  # fmt: skip
+_BESIDES = 1.1  # cycles as they were seen, to those that are counted,
+_PLACING = 1.08  # and where results of phases are put to their places, or inputs gathered
+_GATHERING = 1.3
+_WORTHWHILE = 1.3  # how many more lanes phases must fill to lie side by side
+_PARTS = (activation, gather_panel, gathering, phases, placing, taps, transpose, winograd_problem,
+          winograd_routine, winograd_strips, winograd_tiles, winograd_transforms)  # fmt: skip
 
 
 class WinogradCpu(Algorithm):
-    """Dense and grouped, stride 1, fewer multiplications."""
+    """Dense and grouped, fewer multiplications."""
 
     tasks = frozenset({"forward", "grad_input"})
     error_factor = 3.0
+    weight_seconds = (200e-6, 6.5e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
-        """Strides, pointwise filters, and windows for which no exact enough tiles are known."""
+        """Pointwise filters, and windows for which no exact enough tiles are known."""
         reasons = []
         if spec.dtype not in _DTYPES:
             reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if any(s != 1 for s in spec.stride):
-            reasons.append(f"needs stride 1, has {_times(spec.stride)}")
+        if mixed := _mixed(spec):
+            reasons.append(f"needs dilation 1 with such strides, has {_times(mixed)}")
         if spec.layout == "channels_last" and spec.dims == 1:
             reasons.append("needs a contiguous signal, has channels_last")
         if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
@@ -76,7 +94,7 @@ class WinogradCpu(Algorithm):
             reasons.append(f"needs an input, has {spec.in_channels} channels of {size}")
         if (missing := unavailable()) is not None:
             reasons.append(missing)
-        window = spec.kernel_size[-2:]
+        window = _window(spec)
         if set(window) == {1}:
             reasons.append(f"saves nothing for a window of {_times(window)} taps")
         elif not reasons and _cut(spec) is None:
@@ -93,7 +111,10 @@ class WinogradCpu(Algorithm):
         core = Core(_near(machine), machine.bandwidth * per_cycle / machine.peak)
         layout = shared(_layout(spec), core, machine.cores)
         clock = machine.peak / machine.cores / per_cycle
-        computing = _BESIDES * cycles(layout, core) / clock
+        besides = _BESIDES * (_PLACING if layout.problem.outlet else 1.0)
+        if layout.problem.inlet and spec.dims > 1:
+            besides *= _GATHERING
+        computing = besides * cycles(layout, core) / clock
         return _CALL_SECONDS + computing / busy(layout, machine.cores)
 
     def workspace(self, spec: ConvSpec) -> int:
@@ -105,10 +126,12 @@ class WinogradCpu(Algorithm):
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         layout = _layout(spec)
-        shape, order, dtype = spec.result_shape, _memory_format(spec), getattr(torch, spec.dtype)
+        make = allocator(spec.result_shape, spec.dtype, spec.layout)
+        order = _memory_format(spec)
         wide = getattr(torch, layout.problem.wide_dtype)
         factors = torch.tensor([float(c) for c in layout.factors], dtype=wide)
-        packed = Packed(lambda w: transformed_weight(layout, _turned(spec, w)))
+        packed = Packed(lambda w: transformed_weight(layout, _turned(spec, layout.problem, w)))
+        outlet = layout.problem.outlet
         routines: dict[int, Compiled] = {}
 
         def routine_for(threads: int) -> Compiled:
@@ -119,12 +142,11 @@ class WinogradCpu(Algorithm):
             return found
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = torch.empty(shape, dtype=dtype, memory_format=order)
-            threads = torch.get_num_threads()
+            y, threads = make(), torch.get_num_threads()
             scratch = [torch.empty(threads * count, dtype=wide) for count in layout.scratch]
             given = [y, x.contiguous(memory_format=order), packed(w), factors, *scratch]
             if bias is not None:
-                given.append(bias.contiguous())
+                given.append(outlet.bias(bias) if outlet else bias.contiguous())
             routine_for(threads)(threads, *[t.data_ptr() for t in given])
             return y
 
@@ -160,37 +182,99 @@ def _near(machine: Machine) -> int:
     return dict(machine.caches).get("L2", _NEAR)
 
 
+def _mixed(spec: ConvSpec) -> tuple[int, ...]:
+    """Dilations that do not go together with the stride along their axis."""
+    pairs = list(zip(spec.stride, spec.dilation, strict=True))
+    if spec.task == "forward":
+        return tuple(d for d in spec.dilation if d > 1 and max(spec.stride) > 1)
+    above = [d for s, d in pairs[:-1] if gcd(s, d) > 1]
+    return (*above, *(d for s, d in pairs[-1:] if s > 1 and d > 1))
+
+
+def _window(spec: ConvSpec) -> tuple[int, ...]:
+    """Taps of the task's convolution along the axes that are cut into tiles."""
+    return tuple(-(-k // s) for k, s in zip(spec.kernel_size, spec.stride, strict=True))[-2:]
+
+
 def _problem(spec: ConvSpec) -> Problem:
     """The spec's task as a convolution; in fewer dimensions the first axes have size 1."""
-    forward = spec.task == "forward"
-    depth, high, wide = (
-        *[PlainAxis()] * (3 - spec.dims), *(_plain(axis, forward=forward) for axis in spec.axes)
-    )  # fmt: skip
+    missing, inlet, outlet = 3 - spec.dims, None, None
     inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
-    if not forward:
+    if spec.task == "forward":
+        found = [_plain(axis) for axis in spec.axes]
+        if max(spec.stride) > 1:
+            gathers = [_gathered(axis) for axis in spec.axes]
+            found = [plain for plain, _ in gathers]
+            first, second, third = (*[GatheredAxis()] * missing, *(axis for _, axis in gathers))
+            lanes = host_target().lanes(8 if spec.dtype == "float64" else 4)
+            while lanes > 4 and outputs <= lanes // 2:  # as they are cut
+                lanes //= 2
+            inlet = Gathering(
+                (first, second, third), spec.groups, inputs, lanes, spec.layout == "channels_last"
+            )
+            inputs = inlet.inputs
+    else:
         inputs, outputs = outputs, inputs
+        both = [placed(_phases(axis)) for axis in spec.axes]
+        found = [plain for plain, _ in both]
+        if max(spec.stride) > 1:
+            depth, high, wide = (*[PlacedAxis()] * missing, *(places for _, places in both))
+            outlet = _placing(spec, (depth, high, wide))
+            outputs = outlet.outputs
+    deep, tall, across = (*[PlainAxis()] * missing, *found)
     return Problem(
-        spec.batch, spec.groups, inputs, outputs, depth, high, wide, spec.dtype,
+        spec.batch, spec.groups, inputs, outputs, deep, tall, across, spec.dtype,
         last=spec.layout == "channels_last", bias=spec.bias, activation=spec.activation,
+        outlet=outlet, inlet=inlet,
     )  # fmt: skip
 
 
-def _plain(axis: Axis, *, forward: bool) -> PlainAxis:
-    """An axis of the task's convolution."""
+def _plain(axis: Axis) -> PlainAxis:
+    """An axis of a convolution."""
     dilation = axis.dilation if axis.kernel_size > 1 else 1
-    sizes, low = (axis.input_size, axis.output_size), axis.padding[0]
-    if not forward:
-        sizes, low = sizes[::-1], dilation * (axis.kernel_size - 1) - low
-    return PlainAxis(*sizes, axis.kernel_size, low, dilation)
+    return PlainAxis(axis.input_size, axis.output_size, axis.kernel_size, axis.padding[0], dilation)
 
 
-def _turned(spec: ConvSpec, w: Tensor) -> Tensor:
+def _gathered(axis: Axis) -> tuple[PlainAxis, GatheredAxis]:
+    """An axis of a convolution with a stride."""
+    return gathered(
+        axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.padding[0]
+    )
+
+
+def _phases(axis: Axis) -> PhaseAxis:
+    """An axis of a transposed convolution."""
+    dilation = axis.dilation if axis.kernel_size > 1 else 1
+    return PhaseAxis(
+        axis.input_size, axis.kernel_size, axis.stride, axis.padding[0], dilation,
+        axis.output_size,
+    )  # fmt: skip
+
+
+def _placing(spec: ConvSpec, axes: tuple[PlacedAxis, PlacedAxis, PlacedAxis]) -> Placing:
+    """Where results of phases belong, and whether those of a row lie side by side in vectors."""
+    lanes = host_target().lanes(8 if spec.dtype == "float64" else 4)
+    last, channels, stride = spec.layout == "channels_last", spec.in_channels, spec.stride[-1]
+    each, unit = channels // spec.groups, stride * (channels if last else 1)
+    beside = stride > 1 and not (last and spec.groups > 1)
+    beside = beside and _filled(unit, lanes) > _WORTHWHILE * _filled(each, lanes)
+    return Placing(axes, spec.groups, each, lanes, last, beside)
+
+
+def _filled(channels: int, lanes: int) -> float:
+    """The part of all lanes that so many channels use."""
+    return channels / (-(-channels // lanes) * lanes)
+
+
+def _turned(spec: ConvSpec, problem: Problem, w: Tensor) -> Tensor:
     """The weight as [groups · outputs, inputs, depth, high, wide] of the task's convolution."""
-    kernel = (*(1,) * (3 - spec.dims), *spec.kernel_size)
+    w = w.reshape(*w.shape[:2], *(1,) * (3 - spec.dims), *spec.kernel_size)
     if spec.task == "forward":
-        return w.reshape(spec.out_channels, -1, *kernel)
-    grouped = w.reshape(spec.groups, spec.out_channels // spec.groups, -1, *kernel)
-    return grouped.transpose(1, 2).flip(3, 4, 5).reshape(spec.in_channels, -1, *kernel)
+        return problem.inlet.weight(w) if problem.inlet else w
+    if problem.outlet:
+        return problem.outlet.weight(w)
+    grouped = w.reshape(spec.groups, -1, *w.shape[1:])
+    return grouped.transpose(1, 2).flip(3, 4, 5).reshape(spec.in_channels, -1, *w.shape[2:])
 
 
 def _memory_format(spec: ConvSpec) -> torch.memory_format:
