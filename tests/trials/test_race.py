@@ -44,6 +44,16 @@ def test_a_figure_is_a_median_and_not_of_the_first_run(plan_with: Callable[..., 
     assert [c.measured for c in plan.candidates] == pytest.approx([1e-3, 1.1e-3, 2e-3])
 
 
+def test_who_ran_first_is_not_judged_by_memory_that_was_cold(
+    plan_with: Callable[..., Plan],
+) -> None:
+    first = Pretend("first_cpu", 1e-3, 40e-3, 40e-3, *[1e-3] * 10_000)
+    second = Pretend("second_cpu", 2e-3)
+    plan = plan_with(first, second)
+    assert plan.algorithm == "first_cpu"
+    assert plan.candidates[0].measured == pytest.approx(1e-3)
+
+
 def test_they_take_turns() -> None:
     clock, order = Clock(), []
 

@@ -68,6 +68,7 @@ class DirectChannelsCpu(Algorithm):
     """Direct, vectors along the output channels."""
 
     tasks = frozenset({"forward"})
+    weight_seconds = (100e-6, 2.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers in one of the two orders."""

@@ -47,8 +47,7 @@ _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of 
 _LINE = 64  # bytes
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
-_CALL_SECONDS = 4e-6
-_SECOND_CACHE = 2 << 20  # bytes of a core
+_CALL_SECONDS, _SECOND_CACHE = 4e-6, 2 << 20  # the latter in bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
 _ONE_INPUT = 0.75  # of the time, where no sums are carried from channel to channel
@@ -59,6 +58,7 @@ class DirectCpu(Algorithm):
     """Few channels a group, direct."""
 
     tasks = frozenset({"forward"})
+    weight_seconds = (80e-6, 2.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but contiguous images of floating-point numbers."""

@@ -71,6 +71,7 @@ class GroupedChannelsLastCpu(Algorithm):
     """Few channels a group, direct, vectors along several groups."""
 
     tasks = frozenset({"forward"})
+    weight_seconds = (150e-6, 3.5e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but channels-last images of floating-point numbers in small groups."""

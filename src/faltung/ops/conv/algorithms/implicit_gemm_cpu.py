@@ -52,6 +52,8 @@ _DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in 
 _SECOND_CACHE = 1 << 20  # where the system does not say
 
 _CALL_SECONDS = 4e-6
+_SHORT = 24  # numbers of a kernel row: panels are made of runs no longer than that
+_SHORT_RUNS = 1.3  # times as long as the cycles say, if they are short
 _PARTS = (
     activation, gather_panel, gemm_columns, gemm_layout, gemm_problem, gemm_routine, gemm_tile,
     gemm_tiling, taps, transpose,
@@ -81,6 +83,10 @@ class ImplicitGemmCpu(Algorithm):
         layout = GemmLayout(_problem(_plain(spec)))
         cycles = layout.block.last * layout.problem.cores
         computing = cycles * per_cycle / machine.peak
+        if spec.in_channels // spec.groups * spec.kernel_size[-1] <= _SHORT:
+            computing *= _SHORT_RUNS
+            if spec.groups > 1 and spec.layout == "channels_last":
+                computing *= max(spec.stride)  # hardly a number of a cache line is used
         moving = spec.bytes + 2 * _copied(spec)
         return _CALL_SECONDS + max(computing, moving / machine.bandwidth)
 

@@ -225,8 +225,9 @@ class _Recording:
     def item(self, item: Value) -> None:
         """A block of rows in one plane of results, of one vector of channels or of all."""
         r, share = self.r, -(-self.high.most // self.row_blocks) * self.high.stride
-        rows, item = item % self.row_blocks, item // self.row_blocks
+        # one block after the other: threads that share rows would write to the same cache lines
         block, item = item % self.of.shared, item // self.of.shared
+        rows, item = item % self.row_blocks, item // self.row_blocks
         self.id, self.n = item % self.depth.results, item // self.depth.results
         begin = rows * share
         with r.loop(begin, r.minimum(begin + share, self.high.results)) as loop:

@@ -65,6 +65,7 @@ class RowPairsCpu(Algorithm):
     """Two rows at a time, vectors along the output channels."""
 
     tasks = frozenset({"forward"})
+    weight_seconds = (150e-6, 8.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """What has no pairs of rows, or none that save anything."""

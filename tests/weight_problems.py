@@ -1,0 +1,80 @@
+"""What the three algorithms for gradients of weights are tried on, and how."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from faltung.ops.conv.spec import ConvSpec
+from faltung.planning import Algorithm
+
+GUARD = Path(__file__).parent / "guard.py"
+
+# strides, dilations and paddings of every kind, wider than a tile and narrower than a vector
+SHAPES = (
+    "i9x7 k3x3 p1", "i5x37 k3x5 s1x2 p1x2+0", "i11x6 k2x3 s3x1 d1x2", "i8x9 k5x4 s2x3 d3x2 p5x3",
+    "i3x70 k1x3 p0x1", "i40x5 k5x1 p2x0", "i4x5 k4x5", "i6x6 k3x3 p4 y7x6", "i2x3 k3x3 s2 p2+1",
+    "i7x7 k13x13 p6", "i3x19 k2x9 s1x5 p1x4", "i4x5x9 k3x2x3 p1x0x1 s1x1x2",
+    "i3x4x5 k2x3x2 p1 d2x1x1 s2x1x1", "i1x1 k1x1", "i9x18 k1x1 s2", "i6x20 k3x3 p12 d12",
+)  # fmt: skip
+
+# channels in, channels out and groups
+CHANNELS = (
+    (1, 1, 1), (3, 3, 3), (5, 15, 5), (4, 4, 1), (3, 8, 1), (8, 8, 2), (12, 12, 4), (17, 17, 17),
+    (16, 32, 4), (20, 10, 5), (7, 9, 1), (35, 6, 1), (40, 20, 2),
+)  # fmt: skip
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+def problems(algorithm: Algorithm, layout: str) -> list[str]:
+    """Shapes, channels and dtypes in turns; what the algorithm refuses is left out."""
+    found = []
+    for n in range(3 * len(SHAPES)):
+        c, o, g = CHANNELS[n % len(CHANNELS)]
+        shape, dtype = SHAPES[n % len(SHAPES)], DTYPES[(n + n // len(SHAPES)) % len(DTYPES)]
+        words = f"grad_weight n{1 + n % 3} c{c} o{o} {shape} g{g} {layout} {dtype} cpu"
+        text = str(ConvSpec.parse(" ".join(words.split())))
+        if not algorithm.unsupported(ConvSpec.parse(text)):
+            found.append(text)
+    return found
+
+
+def run_guarded(algorithm: Algorithm, texts: list[str], **environment: str) -> None:
+    """Compute problems with every tensor flush against pages that may not be touched."""
+    done = subprocess.run(
+        [sys.executable, str(GUARD), algorithm.name, *texts],
+        capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
+    assert done.stdout.endswith("fine\n")
+
+
+def operands(spec: ConvSpec) -> list[Tensor]:
+    """Real numbers in the spec's memory layout."""
+    order = torch.contiguous_format
+    if spec.layout == "channels_last":
+        order = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
+    dtype = getattr(torch, spec.dtype)
+    return [
+        torch.randn(shape).to(dtype).contiguous(memory_format=order)
+        for shape in spec.operand_shapes
+    ]
+
+
+def results_by_threads(algorithm: Algorithm, text: str) -> list[Tensor]:
+    """What comes out with 1, 2, 3 and 5 threads."""
+    spec = ConvSpec.parse(text)
+    given = operands(spec)
+    run, before, found = algorithm.build(spec), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            found.append(run(*given))
+    finally:
+        torch.set_num_threads(before)
+    return found
