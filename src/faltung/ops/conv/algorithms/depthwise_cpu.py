@@ -48,6 +48,7 @@ _EFFICIENCY = 0.6
 _WIDENING = 0.55  # 16-bit numbers are widened anew for every tap
 _UNSHARED = 0.35  # where each output row loads its input rows for itself
 _PICKING = 0.2  # where it picks every second number, or fewer, of what it loads
+_NARROW = 0.65  # where a row is less than a vector, and all of it sees padding
 _WAITING = 0.3  # of the lesser of the times for arithmetic and memory: the rest goes on meanwhile
 
 
@@ -85,6 +86,8 @@ class DepthwiseCpu(Algorithm):
         efficiency = _UNSHARED if alone else _EFFICIENCY
         if wide.stride > 1:
             efficiency = _PICKING
+        if columns < lanes:
+            efficiency *= _NARROW
         if spec.item_size == 2:
             efficiency *= _WIDENING
         computing = 2 * macs / (machine.peak * efficiency * min(used, 1.0))
