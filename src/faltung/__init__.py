@@ -7,7 +7,7 @@
     faltung.using        settings for a while                     with using(accuracy="exact"):
     faltung.explain      everything about one layer               explain(model, x, layer="stem")
     faltung.summary      every layer of a model                   print(summary(model, x))
-    faltung.optimize_    a whole model's convolutions, in place   optimize_(model); print(report(model))
+    faltung.optimize_    all of a model's layers, in place        optimize_(model); report(model)
 
 Importing compiles nothing and needs torch and numpy only.
 """
