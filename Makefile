@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test verify lint format clean
+.PHONY: help demo test verify docs lint format clean
 
 help:
 	@echo "make demo    verify every system on a photograph, write report/index.html (under 2 minutes)"
 	@echo "make test    lint, types and the whole test suite"
 	@echo "make verify  one row per system of the text: by hand, PyTorch and every algorithm"
+	@echo "make docs    the site in English and Chinese, in site/index.html"
 	@echo "make format  rewrite the sources in the house format"
 
 demo: $(READY)
@@ -22,17 +23,22 @@ test: lint
 verify: $(READY)
 	$(BIN)/faltung verify
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file mkdocs.zh.yml
+	@echo "open site/index.html"
+
 lint: $(READY)
-	$(BIN)/ruff format --check -q src tests
-	$(BIN)/ruff check -q src tests
+	$(BIN)/ruff format --check -q src tests docs/machinery
+	$(BIN)/ruff check -q src tests docs/machinery
 	$(BIN)/mypy
 
 format: $(READY)
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests docs/machinery
+	$(BIN)/ruff check --fix src tests docs/machinery
 
 clean:
-	rm -rf .venv report .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv report site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "faltung needs Python 3.11 or newer, this is " + sys.version.split()[0])'

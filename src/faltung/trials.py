@@ -180,10 +180,10 @@ def race(
         runs[c.name] = run
         best, spent = min(best, figure), spent + clock() - begin
     # the first to run found memory that the system had to clear: a long run is not repeated above
-    for name, run in runs.items():
+    for name, again in runs.items():
         if len(runs) > 1 and (found[name] or 0.0) > _LONG and spent < _MOST_SECONDS:
             begin = clock()
-            found[name] = min(found[name] or math.inf, _turn(run, 1, clock))
+            found[name] = min(found[name] or math.inf, _turn(again, 1, clock))
             spent += clock() - begin
     first = {name: figure for name, figure in found.items() if figure is not None}
     best = min(first.values(), default=math.inf)
