@@ -19,7 +19,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,13 +125,13 @@ def _learned(model: nn.Module) -> list[Tensor]:
 
 @contextmanager
 def _without_onednn() -> Iterator[None]:
-    before = torch.backends.mkldnn.enabled
-    flags: Any = torch.backends.mkldnn
-    flags.enabled = False  # `mkldnn.flags()` sets more, and warns of it
+    # `torch.backends.mkldnn.flags()` sets more and warns of it; the attribute may be frozen
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
     try:
         yield
     finally:
-        flags.enabled = before
+        torch._C._set_mkldnn_enabled(before)
 
 
 def _unit(t: Tensor) -> float:

@@ -1,6 +1,7 @@
 """How the commands print: tables that look the same everywhere, JSON, and plain lines."""
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -25,6 +26,16 @@ def show(*things: RenderableType) -> None:
             console.print(thing, markup=False, soft_wrap=True)
         else:
             console.print(thing)
+
+
+def columns(otherwise: int) -> int:
+    """How wide the reader's page is, where `COLUMNS` says so.
+
+    >>> columns(otherwise=100) > 0
+    True
+    """
+    said = os.environ.get("COLUMNS", "")
+    return int(said) if said.isdecimal() and int(said) else otherwise
 
 
 def show_json(value: Any) -> None:

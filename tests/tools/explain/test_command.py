@@ -20,7 +20,8 @@ def run(capsys):
     return call
 
 
-def test_what_it_prints(run):
+def test_what_it_prints(run, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # some who run tests set it
     status, out, err = run(*SPELLED.split())
     assert (status, err) == (0, "")
     assert out.strip() == str(faltung.explain(SPELLED)).strip()

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import os
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...planning import readable_bytes
-from ..printing import new_table
+from ..printing import columns, new_table
 from .facts import Explanation, Task
 from .strip import Strip
 from .words import (
@@ -66,7 +65,7 @@ def print_report(found: Explanation) -> None:
     if console.is_terminal:
         console.print(report(found))
     else:
-        print(text(found, int(os.environ.get("COLUMNS", _WIDTH))))
+        print(text(found, columns(_WIDTH)))
 
 
 def text(found: Explanation, width: int = _WIDTH) -> str:

@@ -143,6 +143,7 @@ def _module(place: str) -> Any:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
+        importlib.invalidate_caches()  # the file may be newer than what Python knows of the folder
         return importlib.import_module(place)
     except ModuleNotFoundError as missing:
         if missing.name is not None and not f"{place}.".startswith(f"{missing.name}."):

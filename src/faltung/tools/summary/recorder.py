@@ -195,6 +195,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The operator that our functions become under a mode."""
         x, w, b = (arguments.pop(name) for name in ("first", "second", "bias"))
         algorithm = arguments.pop("algorithm")
+        del arguments["changing_weight"]  # training makes other plans, but no other layer
         spec = replace(spec_of(x, w, b, **arguments), layout=memory_layout(x))
         self._noted(spec, (x, w, b), y, settings.with_algorithm(algorithm))
 

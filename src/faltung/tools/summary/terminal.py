@@ -1,7 +1,6 @@
 """A summary for people at a terminal: as many columns as fit, the least important left out."""
 
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ..printing import new_table
+from ..printing import columns, new_table
 from .table import Layer, Summary
 from .words import bytes_moved, field, remarks, shape, short, times
 
@@ -79,7 +78,7 @@ def print_report(found: Summary) -> None:
     if console.is_terminal:
         console.print(report(found))
     else:
-        print(text(found, int(os.environ.get("COLUMNS", _WIDEST))))
+        print(text(found, columns(_WIDEST)))
 
 
 def text(found: Summary, width: int = 120) -> str:

@@ -22,6 +22,7 @@ from .convolution import (
     by_task,
     checks,
     in_dtype,
+    laid_out,
     layer_of,
 )
 from .source import Numbers
@@ -48,6 +49,7 @@ _DIFFERENTIATED = (
     "forward n1 c4 o4 i7x6 k3x2 s2x1 p1+2x0 d1x2 g2 bias float32 cpu",
     "forward n2 c3 o3 i9 k3 p2 d2 g3 bias float64 cpu",
     "forward n1 c2 o2 i4x3x5 k2x1x3 p0x0x1 bias float32 cpu",
+    "forward n2 c6 o6 i7x5 k3x3 p1 g6 bias channels_last float32 cpu",
 )
 _MODES = tuple(
     f"forward n1 c2 o3 {sizes} {mode} bias float32 cpu"
@@ -122,7 +124,7 @@ def gradients(numbers: Numbers) -> Iterator[Check]:
     for problem, whole in ((p, whole) for p in _DIFFERENTIATED for whole in (True, False)):
         spec = ConvSpec.parse(problem)
         layer = layer_of(spec, numbers, whole=whole)
-        gy = numbers.weight(spec.y_shape, layer.a.dtype, whole=whole)
+        gy = laid_out(numbers.weight(spec.y_shape, layer.a.dtype, whole=whole), spec.layout)
         truths = _gradient_truths(layer, gy, whole=whole)
         for name, (truth, position) in truths.items():
             for way, through in (("PyTorch", by_pytorch), ("planned", _planned)):
