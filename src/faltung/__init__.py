@@ -24,6 +24,7 @@ from .errors import ArgumentTypeError as ArgumentTypeError
 from .ops.conv.api import plan as plan
 from .ops.conv.receptive_field import receptive_field as receptive_field
 from .ops.conv.spec import ConvSpec as ConvSpec
+from .ops.memory import empty_cache as empty_cache
 from .optimize import optimize_ as optimize_
 from .optimize import replace_torch as replace_torch
 from .optimize import report as report

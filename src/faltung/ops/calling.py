@@ -9,12 +9,11 @@ looking for threads that would not help, took it two more.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 
 from ..lang.compile import Compiled
-from . import pages
+from .memory import keeper
 
 _ORDERS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -29,7 +28,7 @@ def allocator(shape: Sequence[int], dtype: str, layout: str) -> Callable[[], tor
 
     Half the time of `torch.empty`, which reads its arguments anew each time, and not to be
     diverted by `torch.set_default_device`. `layout` is `contiguous` or `channels_last`. Large ones
-    lie in huge pages where the system has some.
+    lie in the memory that earlier ones had.
 
     >>> allocator((2, 3), "bfloat16", "contiguous")().shape
     torch.Size([2, 3])
@@ -39,16 +38,7 @@ def allocator(shape: Sequence[int], dtype: str, layout: str) -> Callable[[], tor
     with torch.inference_mode(mode=False):
         model = torch.empty(tuple(shape), dtype=kind, device="cpu", memory_format=order)
         model.untyped_storage().resize_(0)  # what it is like is asked for, never what is in it
-    size = model.numel() * model.element_size()
-    if size < pages.LARGE or not pages.available():
-        return partial(torch.empty_like, model)
-    return partial(_large, model, size)
-
-
-def _large(model: torch.Tensor, size: int) -> torch.Tensor:
-    made = torch.empty_like(model)
-    pages.advise(made.data_ptr(), size)
-    return made
+    return keeper(model)
 
 
 def launcher(routine: Compiled, operations: int, bytes: int) -> Callable[..., None]:

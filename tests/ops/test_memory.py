@@ -1,0 +1,191 @@
+"""Memory of results: had again once nobody holds it, never before, and not without bounds."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import faltung
+from faltung.ops import memory
+from faltung.ops.calling import allocator
+
+NUMBERS = memory.KEPT_FROM // 4
+
+if memory._users_of_free() is None:
+    pytest.skip("this PyTorch does not say who holds a storage", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(memory, "_fills", lambda: False)
+    memory.empty_cache()
+    yield
+    memory.empty_cache()
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda y: y.view(-1)[5:7],
+        lambda y: y.detach(),
+        lambda y: y.numpy(),
+        lambda y: y.untyped_storage(),
+        lambda y: memoryview(y.numpy()),
+        lambda y: y.__dlpack__(),
+        lambda y: y.requires_grad_().square(),
+        torch.nn.Parameter,
+        lambda y: [y.data],
+    ],
+    ids=["view", "detach", "array", "storage", "buffer", "dlpack", "graph", "parameter", "data"],
+)
+def test_what_is_held_is_never_had_again(hold: Callable[[Tensor], object]) -> None:
+    make = memory.keeper(torch.empty(NUMBERS))
+    y = make()
+    address = y.data_ptr()
+    held = hold(y)
+    del y
+    others = [make() for _ in range(3)]
+    assert address not in [other.data_ptr() for other in others]
+    del held
+    assert address in [other.data_ptr() for other in [make() for _ in range(8)]]
+
+
+def test_the_memory_of_a_result_is_had_again() -> None:
+    make = allocator((1, 4, NUMBERS // 4, 1), "float32", "channels_last")
+    first = make()
+    address = first.data_ptr()
+    del first
+    second = make()
+    assert second.data_ptr() == address
+    assert second.is_contiguous(memory_format=torch.channels_last)
+    assert second.is_leaf and not second.requires_grad and second._base is None
+    assert second.untyped_storage().nbytes() == second.nbytes
+    assert memory.kept_bytes() == second.nbytes
+
+
+def test_sizes_dtypes_and_shapes_share_memory_of_the_same_bytes() -> None:
+    first = memory.keeper(torch.empty(NUMBERS))()
+    address = first.data_ptr()
+    del first
+    second = memory.keeper(torch.empty(2, NUMBERS, dtype=torch.bfloat16))()
+    assert second.data_ptr() == address
+    assert second.dtype == torch.bfloat16 and second.shape == (2, NUMBERS)
+    assert memory.keeper(torch.empty(NUMBERS + 1))().data_ptr() != address
+
+
+def test_small_ones_and_very_large_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.keeper(torch.empty(NUMBERS - 1))()
+    monkeypatch.setattr(memory, "MOST_KEPT", 4 * NUMBERS)
+    memory.keeper(torch.empty(NUMBERS + 1))()
+    assert memory.kept_bytes() == 0
+
+
+def test_no_more_is_held_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_KEPT", 20 * NUMBERS)
+    old, new = (memory.keeper(torch.empty(n)) for n in (NUMBERS, NUMBERS + 1))
+    in_use = [old() for _ in range(5)]
+    assert memory.kept_bytes() == 20 * NUMBERS
+    more = [new() for _ in range(4)]
+    assert memory.kept_bytes() <= 20 * NUMBERS
+    assert len({t.data_ptr() for t in in_use + more}) == 9
+    for number, t in enumerate(in_use + more):
+        t.fill_(number)
+    assert [t[0].item() for t in in_use + more] == list(range(9))
+    memory.empty_cache()
+    assert memory.kept_bytes() == 0
+    assert [t[-1].item() for t in in_use + more] == list(range(9))
+
+
+def test_resized_and_shared_memory_is_let_go() -> None:
+    make = memory.keeper(torch.empty(NUMBERS))
+    for change in (
+        lambda y: y.untyped_storage().resize_(0),
+        lambda y: y.resize_(2 * NUMBERS),
+        Tensor.share_memory_,
+    ):
+        y = make()
+        changed: object = change(y)
+        del changed
+        gone = y.data_ptr()
+        del y
+        again = make()
+        assert again.untyped_storage().nbytes() == 4 * NUMBERS
+        assert not again.untyped_storage().is_shared() and again.data_ptr() != gone
+        again.fill_(1)
+        del again
+
+
+def test_where_new_memory_is_filled_none_is_had_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = memory.keeper(torch.empty(NUMBERS))
+    make().fill_(3)
+    monkeypatch.setattr(memory, "_fills", lambda: True)
+    make()
+    assert memory.kept_bytes() == 4 * NUMBERS
+    monkeypatch.setattr(memory, "_fills", lambda: False)
+    assert make()[0].item() == 3
+
+
+def test_inference_tensors_stay_inference_tensors() -> None:
+    make = memory.keeper(torch.empty(NUMBERS))
+    with torch.inference_mode():
+        y = make()
+        assert y.is_inference()
+        address = y.data_ptr()
+    del y
+    y = make()
+    assert y.data_ptr() == address and not y.is_inference()
+    version = y._version
+    y.add_(1)
+    assert y._version == version + 1
+
+
+def test_threads_never_share_a_result() -> None:
+    make = memory.keeper(torch.empty(NUMBERS))
+    wrong: list[tuple[int, float]] = []
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            y = make()
+            y.fill_(number)
+            if not bool((y == number).all()):
+                wrong.append((number, float(y.sum())))
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_results_of_a_layer_do_not_change_under_the_user() -> None:
+    x, w = torch.randn(1, 32, 96, 96), torch.randn(32, 1, 3, 3)
+    first = faltung.functional.conv2d(x, w, padding=1, groups=32)
+    copy = first.clone()
+    second = faltung.functional.conv2d(x + 1, w, padding=1, groups=32)
+    assert torch.equal(first, copy) and not torch.equal(second, copy)
+    del first
+    third = faltung.functional.conv2d(x, w, padding=1, groups=32)
+    assert torch.equal(third, copy)
+    x.requires_grad_()
+    outputs = [faltung.functional.conv2d(x, w, padding=1, groups=32).square() for _ in range(3)]
+    (gx,) = torch.autograd.grad(sum(outputs).sum(), x)  # type: ignore[union-attr]
+    (expected,) = torch.autograd.grad(3 * F.conv2d(x, w, padding=1, groups=32).square().sum(), x)
+    assert float((gx - expected).norm() / expected.norm()) < torch.finfo(torch.float32).eps * 8
+
+
+def test_a_process_may_end_with_memory_kept() -> None:
+    code = (
+        "import torch, faltung\n"
+        "from faltung.ops.memory import keeper\n"
+        "y = keeper(torch.empty(1 << 20))()\n"
+        "keeper(torch.empty(1 << 20))()\n"
+        "print(len(y))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(1 << 20) and not done.stderr
