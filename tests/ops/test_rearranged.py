@@ -47,6 +47,10 @@ def test_sources_that_lie_otherwise(impatient: None) -> None:
         w.clone().expand(20, 24, 3, 3),
     ):
         assert torch.equal(copy(source), expected)
+    same = torch.randn(20, 1, 3, 1).expand(20, 24, 3, 3)
+    assert torch.equal(copy(same), same.reshape(20, 24, 9).permute(2, 1, 0))
+    row = torch.randn(1, 24, 3, 3).expand(20, 24, 3, 3)
+    assert torch.equal(copy(row), row.reshape(20, 24, 9).permute(2, 1, 0))
     spread = torch.zeros(20, 24, 3, 6)[..., ::2].copy_(w)
     assert torch.equal(copy(spread), expected)
 

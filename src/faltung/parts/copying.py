@@ -51,8 +51,12 @@ def merged(sizes: Sequence[int], steps: Sequence[int]) -> list[CopiedAxis]:
 
 
 def has_squares(axes: Sequence[CopiedAxis]) -> bool:
-    """Whether the source has numbers that follow each other, in one direction or the other."""
-    return any(abs(axis.source) == 1 for axis in axes)
+    """Whether the source has numbers that follow each other, in one direction or the other.
+
+    An expanded axis, along which all are the same number, has none that could be turned.
+    """
+    steps = [abs(axis.source) for axis in axes]
+    return 1 in steps and 0 not in steps
 
 
 class CopyRoutine:
