@@ -9,9 +9,14 @@ The networks are those of the `transformers` package at their usual sizes, with 
 so that numbers stay of one size from layer to layer: those that vanish are slow to compute with.
 Every contestant is a copy of the same network, in inference mode, batch 1. In every round each has
 one turn, who is first moves on by one, and a time is the median of the rounds. `swapped` is
-`optimize_` with the example inputs; `fused` folds BatchNorm and activations as well. How far the
-results are apart stands at the end of a row, relative to the largest number. Ratios are to the
-faster of the two eager layouts.
+`optimize_` with the example inputs; `fused` folds BatchNorm, activations and residuals as well. How
+far the results are apart stands at the end of a row, relative to the largest number. Ratios are to
+the faster of the two eager layouts.
+
+With `--compile`, `compiled` is `torch.compile` of the plain network in the faster of the two, its
+graphs broken where the network breaks them, and `both` is `torch.compile` of the fused one. What
+cannot be compiled is left out and named. At the end of a row stand the ratios of `compiled` to
+`fused` and to `both`, and the last line has the geometric means.
 """
 
 import argparse
@@ -40,6 +45,9 @@ class Network:
     name: str
     build: Callable[[], nn.Module]
     inputs: Callable[[], dict[str, Tensor]]
+
+
+Contestant = tuple[nn.Module, Inputs]
 
 
 def image(size: int) -> Callable[[], dict[str, Tensor]]:
@@ -128,31 +136,49 @@ def calibrated(model: nn.Module, inputs: Inputs) -> nn.Module:
     return model.eval()
 
 
-def contestants(
-    network: nn.Module, inputs: Inputs, with_compile: bool
-) -> dict[str, tuple[nn.Module, Inputs]]:
+def contestants(network: nn.Module, inputs: Inputs) -> dict[str, Contestant]:
     """The network as each of them has it, and its inputs."""
-    turned = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    turned = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     swapped = faltung.optimize_(copy.deepcopy(network), example_inputs=dict(inputs.kwargs))
-    fused = faltung.optimize_(
-        copy.deepcopy(network), example_inputs=dict(inputs.kwargs), fold_batchnorm=True,
-        fuse_activations=True,
-    )  # fmt: skip
-    found = {
+    return {
         "eager": (network, inputs),
         "channels-last": (turned, inputs.channels_last()),
         "swapped": (swapped, inputs),
-        "fused": (fused, inputs),
+        "fused": (fused(network, inputs), inputs),
     }
-    if with_compile:
-        compiled: Any = torch.compile(copy.deepcopy(network))
-        found["compiled"] = (compiled, inputs)
-    return found
 
 
-def times(
-    racing: Mapping[str, tuple[nn.Module, Inputs]], rounds: int, most: float
-) -> dict[str, float]:
+def fused(network: nn.Module, inputs: Inputs) -> nn.Module:
+    """A copy, with everything folded that can be."""
+    return faltung.optimize_(
+        copy.deepcopy(network), example_inputs=dict(inputs.kwargs), fold_batchnorm=True,
+        fuse_activations=True,
+    )  # fmt: skip
+
+
+def compiled(racing: Mapping[str, Contestant]) -> dict[str, Contestant]:
+    """The faster of the plain ones compiled, and ours; what cannot be is left out."""
+    plain = {name: racing[name] for name in ("eager", "channels-last")}
+    quick = times(plain, 5, 2.0)
+    network, inputs = racing["eager"]
+    made: dict[str, Contestant] = {}
+    for name, model, given in (
+        ("compiled", *plain[min(quick, key=quick.__getitem__)]),
+        ("both", fused(network, inputs), inputs),
+    ):
+        torch.compiler.reset()
+        graph: Any = torch.compile(copy.deepcopy(model))
+        try:
+            outputs(graph, given)
+            _turn(graph, given, 1)  # another graph in inference mode
+        except Exception as failed:  # whatever a compiler says of a network
+            print(f"  {name} left out: {type(failed).__name__}: {str(failed)[:100]!r}")
+        else:
+            made[name] = graph, given
+    return made
+
+
+def times(racing: Mapping[str, Contestant], rounds: int, most: float) -> dict[str, float]:
     """Median seconds of a call of each, by name."""
     taken: dict[str, list[float]] = {name: [] for name in racing}
     names, begin = list(racing), time.perf_counter()
@@ -176,7 +202,7 @@ def _turn(model: nn.Module, inputs: Inputs, repeats: int) -> float:
     return (time.perf_counter() - begin) / repeats
 
 
-def largest_difference(racing: Mapping[str, tuple[nn.Module, Inputs]]) -> float:
+def largest_difference(racing: Mapping[str, Contestant]) -> float:
     """Of any number of any result, to the first one's, in parts of that result's largest."""
     truth, *others = (outputs(model, inputs) for model, inputs in racing.values())
     worst = 0.0
@@ -201,31 +227,47 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians in ms")
+    ratios: dict[str, list[float]] = {}
     for network in NETWORKS:
         if options.words and not any(w.lower() in network.name.lower() for w in options.words):
             continue
-        run(network, options)
+        for name, ratio in run(network, options).items():
+            ratios.setdefault(name, []).append(ratio)
+    means = [f"{name} {statistics.geometric_mean(r):.2f}x" for name, r in ratios.items()]
+    print(f"{'geometric means':<32} {'  '.join(means)}")
 
 
-def run(network: Network, options: argparse.Namespace) -> None:
-    """Print the row of one network."""
+def run(network: Network, options: argparse.Namespace) -> dict[str, float]:
+    """Print the row of one network; its ratios by name."""
     torch.manual_seed(0)
     try:
         model = network.build()
     except (ImportError, AttributeError) as missing:
         print(f"{network.name:<32} left out: {missing}")
-        return
+        return {}
     inputs = Inputs.of(network.inputs())
     model = calibrated(model, inputs)
-    racing = contestants(model, inputs, options.compile)
+    racing = contestants(model, inputs)
+    if options.compile:
+        racing |= compiled(racing)
     difference = largest_difference(racing)
     seen = times(racing, options.rounds, options.most)
-    peer = min(seen["eager"], seen["channels-last"])
+    ratios = _ratios(seen)
     cells = [f"{name} {seconds * 1e3:.1f}" for name, seconds in seen.items()]
-    cells += [f"{name} {peer / seen[name]:.2f}x" for name in ("swapped", "fused")]
+    cells += [f"{name} {ratio:.2f}x" for name, ratio in ratios.items()]
     print(f"{network.name:<32} {'  '.join(cells)}  differs by {difference:.1e}", flush=True)
     if options.layers:
         print(faltung.report(racing["fused"][0]))
+    return ratios
+
+
+def _ratios(seen: Mapping[str, float]) -> dict[str, float]:
+    peer = min(seen["eager"], seen["channels-last"])
+    found = {name: peer / seen[name] for name in ("swapped", "fused", "compiled") if name in seen}
+    if "compiled" in seen:
+        others = [name for name in ("fused", "both") if name in seen]
+        found |= {f"compiled to {name}": seen["compiled"] / seen[name] for name in others}
+    return found
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One memory layout for a whole model, where the plans say that it pays."""
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import faltung
+from faltung.ops.operands import memory_layout
 from faltung.optimize import layouts
 from faltung.optimize.origin import origin_of
 
@@ -54,9 +56,36 @@ def test_a_small_gain_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reordering_the_inputs_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"contiguous": 1e-9, "channels_last": 0.0}
     monkeypatch.setattr(layouts, "seconds", lambda spec: times[spec.layout])
+    monkeypatch.setattr(layouts, "_timed", lambda *arguments: 0.0)
     made, x = model(), torch.ones(2, 3, 9, 9)
     faltung.optimize_(made, example_inputs=x)
     assert not any(o.layout for m in made.modules() if (o := origin_of(m)))
+
+
+class Slow(nn.Module):
+    """A layer that takes its time in one layout."""
+
+    def __init__(self, layout: str) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def forward(self, x: Tensor) -> Tensor:
+        if memory_layout(x) == self.layout:
+            time.sleep(0.05)
+        return x + 0
+
+
+@pytest.mark.parametrize("slow", ["contiguous", "channels_last"])
+def test_other_layers_count(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"contiguous": 1e-3, "channels_last": 1e-3}
+    monkeypatch.setattr(layouts, "seconds", lambda spec: times[spec.layout])
+    made, x = (
+        nn.Sequential(nn.Conv2d(3, 8, 3), Slow(slow), nn.Conv2d(8, 3, 3)),
+        torch.ones(1, 3, 9, 9),
+    )
+    faltung.optimize_(made, example_inputs=x)
+    turned = [o.layout for m in made.modules() if (o := origin_of(m))]
+    assert turned == ([None, None] if slow == "channels_last" else ["channels_last"] * 2)
 
 
 def test_without_inputs_nothing_is_decided() -> None:

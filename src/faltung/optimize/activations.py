@@ -1,10 +1,10 @@
 """Which of our activations a module is, read from its class or from the one line it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 _CLASSES: dict[type[nn.Module], str] = {
@@ -25,6 +25,11 @@ _FUNCTIONS: dict[Callable[..., Any], str] = {
     F.hardswish: "hardswish",
     F.sigmoid: "sigmoid",
     torch.sigmoid: "sigmoid",
+    Tensor.relu: "relu",
+    Tensor.sigmoid: "sigmoid",
+    Tensor.relu_: "relu",
+    torch.relu_: "relu",
+    Tensor.sigmoid_: "sigmoid",
 }
 
 
@@ -49,6 +54,30 @@ def name_of(module: nn.Module) -> str | None:
     return _by_tracing(module)
 
 
+def name_of_call(
+    function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]
+) -> str | None:
+    """The name of what a call of a function of PyTorch's does to its first argument, or None.
+
+    `args` and `keywords` are the other arguments.
+
+    >>> name_of_call(F.gelu, (), {"approximate": "tanh"}), name_of_call(F.elu, (), {})
+    ('gelu_tanh', None)
+    """
+    name = _FUNCTIONS.get(function)
+    if name is None and function is not F.gelu and function is not F.leaky_relu:
+        return None
+    others = {k: v for k, v in keywords.items() if k != "inplace"}
+    if args:
+        return None
+    if function is F.gelu:
+        known = set(others) <= {"approximate"}
+        return _GELU.get(str(others.get("approximate", "none"))) if known else None
+    if function is F.leaky_relu:
+        return "leaky_relu" if others in ({}, {"negative_slope": _SLOPE}) else None
+    return None if others else name
+
+
 def _has_parts(module: nn.Module) -> bool:
     return bool(module._parameters or module._buffers or module._modules)
 
@@ -62,14 +91,9 @@ def _by_tracing(module: nn.Module) -> str | None:
     if [node.op for node in nodes] != ["placeholder", "call_function", "output"]:
         return None
     given, call, out = nodes
-    if out.args != (call,) or call.args != (given,):
+    if out.args != (call,) or call.args[:1] != (given,) or not callable(call.target):
         return None
-    keywords = {k: v for k, v in call.kwargs.items() if k != "inplace"}
-    if call.target is F.gelu and set(keywords) <= {"approximate"}:
-        return _GELU.get(str(keywords.get("approximate", "none")))
-    if call.target is F.leaky_relu:
-        return "leaky_relu" if keywords in ({}, {"negative_slope": _SLOPE}) else None
-    return None if keywords else _FUNCTIONS.get(call.target)
+    return name_of_call(call.target, call.args[1:], call.kwargs)
 
 
 def _twin(module: nn.Module) -> nn.Module:

@@ -9,12 +9,23 @@ from torch import nn
 from .. import planning, settings
 from ..errors import ArgumentError, ArgumentTypeError
 from ..ops.conv.spec import ConvSpec
+from .followed import pads_before
 from .found import chains_of
 from .layouts import as_layout, best_layouts
 from .origin import KEY, origin_of
 from .pointwise import is_faster, spec_by_linear
 from .running import Inputs, observe
-from .swapping import is_convolution, is_linear, lay_out, spec_by_call, swap, tie, undo, why_not
+from .swapping import (
+    is_convolution,
+    is_linear,
+    lay_out,
+    lead,
+    spec_by_call,
+    swap,
+    tie,
+    undo,
+    why_not,
+)
 from .verifying import Truth
 from .watching import Watch
 
@@ -23,7 +34,8 @@ _OPTIONS = """\
         `filter_fn(name, module)` says whether a convolution may be swapped.
     example_inputs
         What the model is called with: a tensor, a tuple of arguments or a dictionary of keyword
-        arguments. The model runs on it two times at most, in `eval` mode, without gradients.
+        arguments. The model runs on it six times at most, in `eval` mode, without gradients.
+        With them, padding before a convolution (`F.pad` and padding layers) is done by it.
     fold_batchnorm
         Let a convolution do the BatchNorm that follows in the same pass, in `eval` mode and where
         no derivative of the weights is wanted; else both run as before. No parameter is written.
@@ -31,7 +43,9 @@ _OPTIONS = """\
         Let it do the activation that follows, too: ReLU, ReLU6, SiLU, GELU, Hardswish, Sigmoid and
         LeakyReLU, as modules. Both only where the model's `forward` proves that nothing else sees
         what lies between. A layer of those three that is called by itself then returns what all
-        three return.
+        three return. With example inputs also activations called as functions, the addition of a
+        residual before them, and both after the result was turned or flattened; such a layer
+        called by itself returns a tensor whose numbers are computed when somebody wants them.
     channels_last
         `"auto"`: make the images of all convolutions channels-last if the plans for the example
         inputs take less time by estimate than leaving them; without example inputs leave them.
@@ -77,9 +91,12 @@ def optimize_(
     inputs, checking = _inputs(example_inputs, verify)
     truth = None if checking is None else Truth.of(model, checking)
     watch = None
-    if inputs is not None and (fold_batchnorm or fuse_activations):
+    if inputs is not None:
         watch = Watch(model, [m for m in model.modules() if not m._modules or is_convolution(m)])
     swapped = _swapped(model, filter_fn, inputs, channels_last, watch)
+    if watch is not None:
+        for module, others in list(pads_before(watch)):
+            lead(module, others)
     if fold_batchnorm or fuse_activations:
         for chain in chains_of(model, watch, fold_batchnorm, fuse_activations):
             tie(chain)

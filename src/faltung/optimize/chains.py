@@ -10,6 +10,8 @@ A result in which all is done carries a tag, which the normalisation and the act
 they return what has it as it came, and do their own work on everything else. Whether the
 convolution does all or only itself is decided at each call (`holds`): itself in training, under a
 derivative of the weights, where a hook wants to see what lies between, and while something traces.
+
+`steps` are what comes after that and is no module that could let it pass: see `pending`.
 """
 
 from typing import Any
@@ -18,19 +20,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from ..ops.conv.dispatch import planned
 from ..ops.operands import plain_memory
+from .lazy import Lazy, is_followed, may_wait
+from .padded import Padded, is_putting_off
+from .pending import ADD, VIEW, without_memory
 from .snapshot import Snapshot
 
 _Both = tuple[Snapshot | None, Tensor | None, Tensor | None]  # and what was made of them
 
-_KEPT = ("convolution", "norm", "act", "activation", "shape")
+_MOST_BARE = 64
+_SPOKEN = {ADD: "residual"}
+_KEPT = ("convolution", "norm", "act", "activation", "shape", "steps", "passed")
 
 
 class Chain:
     """A convolution, the BatchNorm after it or None, and the activation after that or None.
 
     `activation` is its name. `shape` is that of the image for which the three are known to follow
-    each other; None: any.
+    each other; None: any. `steps` are for what the convolution may wait, and `passed` the
+    modules whose hooks would see it meanwhile.
     """
 
     def __init__(
@@ -40,23 +49,29 @@ class Chain:
         act: nn.Module | None,
         activation: str | None,
         shape: tuple[int, ...] | None = None,
+        steps: tuple[str, ...] = (),
+        passed: tuple[nn.Module, ...] = (),
     ) -> None:
         self.convolution = convolution
         self.norm = norm
         self.act = act
         self.activation = activation
         self.shape = shape
+        self.steps = steps
+        self.passed = passed
         self._both: _Both = (None, None, None)
+        self._bare: dict[Any, Tensor] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _both=(None, None, None))
+        self.__dict__.update(state, _both=(None, None, None), _bare={})
 
     def __str__(self) -> str:
         norm = [] if self.norm is None else ["BatchNorm"]
-        return " + ".join([*norm, *([self.activation] if self.activation else [])])
+        steps = [_SPOKEN.get(step, step) for step in self.steps if step != VIEW]
+        return " + ".join([*norm, *([self.activation] if self.activation else []), *steps])
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -70,7 +85,7 @@ class Chain:
             return False
         if self.shape is not None and self.shape != input.shape:
             return False
-        if torch.compiler.is_dynamo_compiling() or not plain_memory(input):
+        if torch.compiler.is_dynamo_compiling() or not plain_memory(_image(input)):
             return False
         if torch._C._are_functorch_transforms_active() or _has_any_global_hook():  # type: ignore[no-untyped-call]
             return False
@@ -88,6 +103,29 @@ class Chain:
         if self.norm is None:
             return *self.convolution._learned(), self.activation
         return *self._both[1:], self.activation
+
+    def waits(self, *operands: Tensor | None) -> bool:
+        """Whether a call of these may wait for the steps that come after it."""
+        return (
+            bool(self.steps)
+            and may_wait(*operands)
+            and not (is_followed() and not is_putting_off())
+            and not any(map(_is_watched, self.passed))
+        )
+
+    def bare(
+        self, call: str, input: Tensor, weight: Tensor, bias: Tensor | None, arguments: Any
+    ) -> Tensor:
+        """A tensor without memory that lies as the result of a call."""
+        key = input.shape, input.stride(), input.dtype, weight.shape, arguments[1], arguments[2]
+        found = self._bare.get(key)
+        if found is None:
+            if len(self._bare) >= _MOST_BARE:
+                self._bare.clear()
+            spec = planned(call, input, weight, bias, arguments).spec
+            shape = spec.result_shape if input.dim() == spec.dims + 2 else spec.result_shape[1:]
+            found = self._bare[key] = without_memory(shape, spec.layout, input.dtype)
+        return found
 
     def _fold(self) -> bool:
         """Have the folded weight of the numbers as they are; False where there can be none."""
@@ -110,6 +148,13 @@ class Chain:
                 weight, bias = _folded(self.convolution, norm)
                 self._both = Snapshot(numbers, norm.eps), weight, bias
         return weight is not None
+
+
+def _image(input: Tensor) -> Tensor:
+    """The plain tensor of which a convolution is computed."""
+    if isinstance(input, Padded):
+        return input.image
+    return input.numbers() if isinstance(input, Lazy) else input
 
 
 def _is_watched(module: nn.Module) -> bool:

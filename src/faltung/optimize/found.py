@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 from ..ops.conv.spec import ConvSpec
 from . import activations
 from .chains import Chain
+from .followed import steps_after
 from .layers import is_exact
 from .origin import KEY, origin_of
 from .watching import Watch
@@ -53,7 +54,30 @@ def chains_of(
     if watch is not None:
         taken = {id(m) for chain in found for m in chain.modules}
         found += [c for c in _watched(watch, scope) if not taken & {id(m) for m in c.modules}]
+        if fuse_activations:
+            found += _waiting(found, watch, scope)
     return found
+
+
+def _waiting(found: list[Chain], watch: Watch, scope: _Scope) -> list[Chain]:
+    """Have chains without an activation wait for steps, and make such of single convolutions."""
+    chains = {chain.convolution: chain for chain in found}
+    more = []
+    for conv in watch.outputs:
+        chain = chains.get(conv)
+        last = conv if chain is None or chain.norm is None else chain.norm
+        if (chain is not None and chain.act is not None) or watch.calls[last] != 1:
+            continue
+        if not (_is_convolution(conv) and _may_start(conv) and _is_free(conv, scope)):
+            continue
+        if last not in watch.outputs:
+            continue
+        steps, passed = steps_after(watch.outputs[last])
+        if steps and chain is not None:
+            chain.steps, chain.passed = steps, passed
+        elif steps:
+            more.append(Chain(conv, None, None, None, steps=steps, passed=passed))
+    return more
 
 
 def _written(model: nn.Module, scope: _Scope) -> Iterator[Chain]:

@@ -7,6 +7,7 @@ What is done with a convolution lets its input pass if it was done already.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,14 @@ from torch import Tensor, nn
 from .. import nn as fnn
 from ..ops.conv.dispatch import convolve, planned
 from ..ops.conv.spec import ConvSpec
-from ..ops.operands import laid_out, memory_layout, plain_memory, under_autocast
+from ..ops.layouts import laid_out
+from ..ops.operands import memory_layout, plain_memory, under_autocast
+from .chains import Chain
+from .lazy import Lazy
 from .normed import is_weight_normed, kept_weight
 from .origin import Origin, joined, set_class
+from .padded import CallingPad, Padded, Padding, mode_of, taken_in
+from .pending import pending
 from .pointwise import CALL, TAG, OptimizedLinear
 
 _is_compiling = torch.compiler.is_dynamo_compiling
@@ -53,15 +59,16 @@ class _Noting(nn.Module):
 
 # functions, for a method would not be found once another thread has changed the class
 def _prepared(
-    module: Any, input: Tensor, weight: Any, bias: Any, extra: Any, activation: str | None
-) -> Tensor:
+    module: Any, input: Tensor, weight: Any, bias: Any, extra: Any, activation: str | None,
+    padding: Any,
+) -> Tensor:  # fmt: skip
     """The image in the layout that it is to have; at the first call its spec is noted."""
     origin: Origin = module._faltung
     wanted = origin.layout
     if wanted and input.dim() == weight.dim() and memory_layout(input) != wanted:
         input = laid_out(input, wanted)
     if origin.seen is None and not _is_compiling() and plain_memory(input):
-        origin.seen = spec_of(module, origin.call, input, weight, bias, extra, activation)
+        origin.seen = spec_of(module, origin.call, input, weight, bias, extra, activation, padding)
     return input
 
 
@@ -70,52 +77,96 @@ def _settle(module: Any) -> None:
     origin: Origin = module._faltung
     if origin.seen is None or origin.layout is not None or origin.chain is not None:
         return
-    if not is_weight_normed(module):
+    if not (origin.is_padded or is_weight_normed(module)):
         set_class(module, swapped_class(origin, noting=False))
 
 
-class _OptimizedConv(_Noting):
-    def forward(self, input: Tensor) -> Tensor:
-        """The convolution of `input`, and what is done with it."""
-        chain = self._faltung.chain
-        if chain is not None and chain.holds(self, input):
-            weight, bias, activation = chain.operands()
-            input = _prepared(self, input, weight, bias, 0, activation)
-            y = convolve(
-                self._faltung.call, input, weight, bias, self.stride, self.padding, 0,
-                self.dilation, self.groups, self.padding_mode, activation, self.algorithm,
-            )  # fmt: skip
-            y.__dict__[TAG] = chain
-            return y
-        # by name, for `super()` refuses once another thread has changed the class
-        return fnn.Conv2d.forward(self, input)  # type: ignore[arg-type]
+def _of_lazy(module: Any, input: Lazy) -> Tensor:
+    """The convolution of what was put off: padding is done with it, everything else before it."""
+    with torch._C.DisableTorchFunction():  # who puts padding off looks at every function
+        padding, chain = module.padding, module._faltung.chain
+        if chain is not None and not chain.holds(module, input):
+            chain = None
+        if isinstance(input, Padded):
+            image, padding = taken_in(input, module)
+        else:
+            image = input.numbers()
+        return _of_image(module, image, 0, padding, chain)
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        input = _prepared(self, input, weight, bias, 0, self.activation)
-        y = fnn.Conv2d._conv_forward(self, input, weight, bias)  # type: ignore[arg-type]
+
+def _of_image(
+    module: Any,
+    input: Tensor,
+    extra: Any,
+    padding: Any,
+    chain: Chain | None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    if chain is not None:
+        weight, bias, activation = chain.operands()
+    else:
+        (weight, bias), activation = module._learned(), module.activation
+    input = _prepared(module, input, weight, bias, extra, activation, padding)
+    if chain is not None and chain.waits(input, weight, bias):
+        arguments = (module.stride, padding, extra, module.dilation, module.groups,
+                     module.padding_mode, None, module.algorithm)  # fmt: skip
+        bare = chain.bare(module._faltung.call, input, weight, bias, arguments)
+        compute = partial(_run, module, input, weight, bias, extra, padding)
+        y: Tensor = pending(compute, bare, chain.steps)
+    else:
+        y = _run(module, input, weight, bias, extra, padding, residual, activation)
+    if chain is not None:
+        y.__dict__[TAG] = chain
+    return y
+
+
+def _run(
+    module: Any, input: Tensor, weight: Any, bias: Any, extra: Any, padding: Any,
+    residual: Tensor | None, activation: str | None,
+) -> Tensor:  # fmt: skip
+    return convolve(
+        module._faltung.call, input, weight, bias, module.stride, padding, extra,
+        module.dilation, module.groups, module.padding_mode, activation, module.algorithm,
+        residual,
+    )  # fmt: skip
+
+
+class _OptimizedConv(_Noting):
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
+        """The convolution of `input`, and what is done with it."""
+        if residual is None:
+            if isinstance(input, Lazy):
+                return _of_lazy(self, input)
+            chain = self._faltung.chain
+            if chain is not None and chain.holds(self, input):
+                return _of_image(self, input, 0, self.padding, chain)
+        # by name, for `super()` refuses once another thread has changed the class
+        return fnn.Conv2d.forward(self, input, residual)  # type: ignore[arg-type]
+
+    def _conv_forward(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None = None
+    ) -> Tensor:
+        input = _prepared(self, input, weight, bias, 0, self.activation, self.padding)
+        y = fnn.Conv2d._conv_forward(self, input, weight, bias, residual)  # type: ignore[arg-type]
         _settle(self)
         return y
 
 
 class _OptimizedConvTranspose(_Noting):
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        output_size: Sequence[int] | None = None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         """The transposed convolution of `input`, and what is done with it."""
+        input = input.numbers() if isinstance(input, Lazy) else input
         chain, extra = self._faltung.chain, self.output_padding
         if output_size is not None:
             extra = self._output_padding_for(input, tuple(output_size))
-        if chain is not None and not chain.holds(self, input):
+        if chain is not None and (residual is not None or not chain.holds(self, input)):
             chain = None
-        if chain is not None:
-            weight, bias, activation = chain.operands()
-        else:
-            (weight, bias), activation = self._learned(), self.activation
-        input = _prepared(self, input, weight, bias, extra, activation)
-        y = convolve(
-            self._faltung.call, input, weight, bias, self.stride, self.padding, extra,
-            self.dilation, self.groups, self.padding_mode, activation, self.algorithm,
-        )  # fmt: skip
-        if chain is not None:
-            y.__dict__[TAG] = chain
+        y = _of_image(self, input, extra, self.padding, chain, residual)
         _settle(self)
         return y
 
@@ -203,6 +254,12 @@ def swapped_class(origin: Origin, noting: bool) -> type[nn.Module]:
     raise TypeError(f"{original.__name__} is no convolution of PyTorch's")
 
 
+def padding_class(origin: Origin, module: nn.Module) -> type[nn.Module]:
+    """The class that a padding layer gets, or a module that calls `F.pad`."""
+    kind = CallingPad if mode_of(module) is None else Padding
+    return joined(origin.original, kind, origin.original)
+
+
 def passing_class(origin: Origin) -> type[nn.Module]:
     """The class that a normalisation or an activation gets."""
     return joined(origin.original, Passing, origin.original)
@@ -216,11 +273,13 @@ def spec_of(
     bias: Tensor | None,
     extra: Any = 0,
     activation: str | None = None,
+    padding: Any = None,
 ) -> ConvSpec:
-    """The spec of a call of a convolution."""
+    """The spec of a call of a convolution, whose padding is the module's unless given."""
     x, w, b = under_autocast(input, weight, bias)
     algorithm = getattr(module, "algorithm", None)
-    arguments = (module.stride, module.padding, extra, module.dilation, module.groups,
+    padding = module.padding if padding is None else padding
+    arguments = (module.stride, padding, extra, module.dilation, module.groups,
                  module.padding_mode, activation, algorithm)  # fmt: skip
     spec: ConvSpec = planned(call, x, w, b, arguments).spec  # type: ignore[arg-type]
     return spec

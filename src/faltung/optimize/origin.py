@@ -42,6 +42,11 @@ class Origin:
         The layout of the weight before, where it was changed, too.
     chain
         What is done together with it.
+    leads_to
+        The convolutions that do the padding which this module does or calls, and the modules
+        through whose hands it goes to them.
+    is_padded
+        Whether a convolution may be given images that are to be padded by it.
     normed, linear
         Its weight as `weight_norm` last computed it, or as a convolution has that of a `Linear`.
     """
@@ -54,6 +59,8 @@ class Origin:
     layout: str | None = None
     weight_layout: str | None = None
     chain: "Chain | None" = None
+    leads_to: tuple[nn.Module, ...] = ()
+    is_padded: bool = False
     normed: NormedWeight = field(default_factory=NormedWeight)
     linear: LinearState = field(default_factory=LinearState)
 

@@ -19,6 +19,7 @@ from .. import planning, settings
 from ..ops.conv.dispatch import convolve
 from ..ops.conv.spec import ConvSpec
 from ..ops.operands import dtype_name, plain_memory
+from .pending import pending, without_memory
 
 if TYPE_CHECKING:
     from .origin import Origin
@@ -58,13 +59,13 @@ class OptimizedLinear(nn.Linear):
         chain = self._faltung.chain
         if chain is not None and not chain.holds(self, input):
             chain = None
-        image = input if input.dim() == 4 else input.unsqueeze(1)
-        activation = None if chain is None else chain.activation
-        y = convolve(
-            "conv2d", image.permute(0, 3, 1, 2), weight, self._parameters["bias"], 1, 0, 0, 1, 1,
-            "zeros", activation, None,
-        ).permute(0, 2, 3, 1)  # fmt: skip
-        y = y if input.dim() == 4 else y.squeeze(1)
+        bias = self._parameters["bias"]
+        compute = partial(_product, input, weight, bias)
+        if chain is not None and chain.waits(input, weight, bias):
+            shape = (*input.shape[:-1], weight.shape[0])
+            y: Tensor = pending(compute, without_memory(shape, "", input.dtype), chain.steps)
+        else:
+            y = compute(None, None if chain is None else chain.activation)
         if chain is not None:
             y.__dict__[TAG] = chain
         return y
@@ -96,6 +97,26 @@ class OptimizedLinear(nn.Linear):
             if self._faltung.seen is None:
                 self._faltung.seen = spec if taken else None
         return _as_convolution(state, weight) if taken else None
+
+
+def _product(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    activation: str | None,
+) -> Tensor:
+    """The pointwise convolution of what is last in [N, H, W, C] or [N, L, C]."""
+    image, residual = _as_image(input), None if residual is None else _as_image(residual)
+    y = convolve(
+        "conv2d", image, weight, bias, 1, 0, 0, 1, 1, "zeros", activation, None, residual
+    ).permute(0, 2, 3, 1)
+    return y if input.dim() == 4 else y.squeeze(1)
+
+
+def _as_image(t: Tensor) -> Tensor:
+    """[N, H, W, C] or [N, L, C] -> [N, C, H, W]."""
+    return (t if t.dim() == 4 else t.unsqueeze(1)).permute(0, 3, 1, 2)
 
 
 def spec_by_linear(module: nn.Module) -> Callable[..., ConvSpec | None]:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ..errors import ArgumentTypeError
 from ..ops.conv.spec import ConvSpec
-from ..ops.operands import laid_out
+from ..ops.layouts import laid_out
 from .watching import Watch
 
 _IMAGES = (4, 5)  # dimensions of what can be channels-last

@@ -10,9 +10,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 from .. import nn as fnn
 from ..ops.conv.spec import ConvSpec
-from ..ops.operands import laid_out, memory_layout
+from ..ops.layouts import laid_out
+from ..ops.operands import memory_layout
 from .chains import Chain
-from .layers import CONVOLUTIONS, call_of, passing_class, spec_of, swapped_class
+from .layers import CONVOLUTIONS, call_of, padding_class, passing_class, spec_of, swapped_class
 from .origin import KEY, Origin, keep, origin_of, plain_class, set_class
 from .pointwise import CALL
 
@@ -87,6 +88,21 @@ def tie(chain: Chain) -> None:
             passing = Origin(plain_class(module), chain=chain)
             set_class(module, passing_class(passing))
             keep(module, passing)
+
+
+def lead(module: nn.Module, others: tuple[nn.Module, ...]) -> None:
+    """Have the convolutions among the others do what a module pads, or calls `F.pad` for."""
+    origin = Origin(plain_class(module), leads_to=others)
+    try:
+        set_class(module, padding_class(origin, module))
+    except TypeError:  # classes with slots keep attributes where ours have none
+        return
+    keep(module, origin)
+    for other in others:
+        its = origin_of(other)
+        if its is not None and its.call:
+            its.is_padded = True
+            set_class(other, swapped_class(its, noting=True))
 
 
 def undo(module: Any) -> None:

@@ -8,7 +8,7 @@ numbers on the way, which another call may answer otherwise.
 
 import gc
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,29 +17,54 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from .asking import HARMLESS, NUMBERS, SIZES
+from .pending import ADD, step_of
 
-def _asking(attributes: str, *functions: Callable[..., Any]) -> set[Any]:
-    """What a mode sees when Python asks for an attribute of a tensor, and some functions."""
-    return {getattr(Tensor, name).__get__ for name in attributes.split()} | set(functions)
+_MOST_SOURCES = 16  # images held on to at a time, to see whether they are changed
+
+_CONVOLVING = (nn.modules.conv._ConvNd, nn.Linear)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+PAD, SAME = "pad", "same"
+"""Steps besides those of `pending`: `F.pad`, and an index that takes all there is."""
 
 
-# the same for every other tensor of its kind
-_HARMLESS = _asking(
-    "dtype device requires_grad layout ndim grad_fn is_cuda is_sparse is_quantized",
-    Tensor.is_floating_point, Tensor.is_complex, Tensor.dim, Tensor.is_contiguous,
-    torch.is_floating_point, torch.is_complex,
-)  # fmt: skip
-_SIZES = _asking(
-    "shape", Tensor.size, Tensor.numel, Tensor.nelement, Tensor.__len__, Tensor.stride, torch.numel
-)
-_NUMBERS = _asking(
-    "", Tensor.item, Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__,
-    Tensor.__complex__, Tensor.__contains__, Tensor.tolist, Tensor.numpy, Tensor.__array__,
-    Tensor.equal, torch.equal, Tensor.allclose, torch.allclose, Tensor.is_nonzero,
-    torch.is_nonzero,
-)  # fmt: skip
+class _Source:
+    """What a convolution read, and whether that has been changed since; it is no proof for ever."""
+
+    __slots__ = ("_tensor", "_version")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor: Tensor | None = None if tensor.is_inference() else tensor.detach()
+        self._version = -1 if tensor.is_inference() else tensor._version
+
+    def unchanged(self) -> bool:
+        """Whether it is known to be as it was."""
+        return self._tensor is not None and self._tensor._version == self._version
+
+    def forget(self) -> None:
+        """Let go of it; from now on nothing is known."""
+        self._tensor = None
+
+
+@dataclass
+class Use:
+    """One function that read a tensor."""
+
+    reader: nn.Module | None
+    """The module in whose `forward` it was called."""
+
+    step: str | None
+    """What it does that a convolution may do, see `pending`."""
+
+    result: "Output | None"
+    """What it made, where that is followed further."""
+
+    intact: bool
+    """Whether what the convolution read was as it had been then."""
 
 
 @dataclass
@@ -58,16 +83,36 @@ class Output:
     is_gone: bool = True
     """Whether it was gone when the run was over, its result still there."""
 
+    uses: list[Use] = field(default_factory=list)
+    """The functions that read it."""
+
+    became: "Output | None" = None
+    """The same tensor as the output of a module that returned it, if one did."""
+
+    convolved: bool = False
+    """Whether it is a convolution's result, perhaps normalised, or made of one by steps."""
+
+    sources: tuple[_Source, ...] = ()
+    """What that convolution read, and what was added."""
+
+    passed: list[nn.Module] = field(default_factory=list)
+    """Modules that were given it or returned it, whose hooks would see it."""
+
     def is_(self, tensor: Tensor) -> bool:
         """Whether it is this tensor."""
         return self.reference is not None and self.reference() is tensor
 
 
-@dataclass
-class _Call:
-    module: nn.Module
-    asks_sizes: bool = False
-    asks_numbers: bool = False
+@dataclass(frozen=True)
+class Pad:
+    """One call of `F.pad`."""
+
+    callers: tuple[nn.Module, ...]
+    """The modules in whose `forward` it was called, the last one by itself."""
+
+    output: Output
+    nbytes: int
+    """Of the image and of what was made of it."""
 
 
 class Watch(TorchFunctionMode):
@@ -87,6 +132,11 @@ class Watch(TorchFunctionMode):
         self._stack: list[nn.Module] = []
         self._alive: dict[int, Output] = {}
         self._handles = ExitStack()
+        self.functions: Counter[nn.Module] = Counter()
+        self.pads: list[Pad] = []
+        self._all: list[Output] = []
+        self._given: dict[nn.Module, _Source] = {}
+        self._sources: deque[_Source] = deque()
 
     def __enter__(self) -> "Watch":
         """Watch from now on."""
@@ -120,26 +170,82 @@ class Watch(TorchFunctionMode):
     ) -> Any:
         """Note who reads what, and run it."""
         keywords = kwargs or {}
-        if func in _NUMBERS:
+        self.functions.update(self._stack)
+        if func in NUMBERS:
             self.asked_numbers.update(self._stack)
-        elif func in _SIZES:
+        elif func in SIZES:
             if not self._in_leaf():
                 self.asked_sizes.update(self._stack)
-        elif func not in _HARMLESS:
-            reader = self._stack[-1] if self._stack else None
-            for tensor in _tensors((*args, *keywords.values())):
-                output = self._alive.get(id(tensor))
-                if output is not None and output.is_(tensor):
-                    output.readers.append(reader)
+        elif func not in HARMLESS:
+            return self._read(func, args, keywords)
         return func(*args, **keywords)
+
+    def _read(
+        self, func: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Any:
+        """Run a function that reads numbers; note what it may be to a convolution."""
+        reader = self._stack[-1] if self._stack else None
+        read = [o for t in _tensors((*args, *keywords.values())) if (o := self._followed(t))]
+        for output in read:
+            output.readers.append(reader)
+        intact = [all(source.unchanged() for source in o.sources) for o in read]
+        result = func(*args, **keywords)
+        step = _step(func, args, keywords, result)
+        main = self._subject(step, args[:1] if func is Tensor.add_ else args)
+        made = None
+        if step is not None and (main is not None or step == PAD):
+            made = self._made(step, args, main, result)
+        for output, whole in zip(read, intact, strict=True):
+            mine = step if output is main and step != PAD else None
+            output.uses.append(Use(reader, mine, made if mine else None, whole))
+        if step == PAD and made is not None:
+            size = args[0].nbytes + result.nbytes
+            self.pads.append(Pad(tuple(self._stack), made, size))
+        return result
+
+    def _followed(self, tensor: Any) -> Output | None:
+        output = self._alive.get(id(tensor))
+        return output if output is not None and output.is_(tensor) else None
+
+    def _subject(self, step: str | None, args: tuple[Any, ...]) -> Output | None:
+        """What a step is a step of: of two that are added, that which a convolution made."""
+        for output in map(self._followed, args[: 2 if step == ADD else 1]):
+            if output is not None and not output.uses and (output.convolved or step == SAME):
+                return output
+        return None
+
+    def _made(
+        self, step: str, args: tuple[Any, ...], main: Output | None, result: Tensor
+    ) -> Output:
+        """What a step has made, to be followed further."""
+        reader = self._stack[-1] if self._stack else None
+        output = Output(reader, [], weakref.ref(result))
+        if step == PAD:
+            output.sources = (self._source(args[0]),)
+        elif main is not None:
+            others = [t for t in args[:2] if step == ADD and not main.is_(t)]
+            output.convolved = main.convolved
+            output.sources = (*main.sources, *map(self._source, others))
+            if main.is_(result):
+                main.reference = None
+        self._alive[id(result)] = output
+        self._all.append(output)
+        return output
+
+    def _source(self, tensor: Tensor) -> _Source:
+        source = _Source(tensor)
+        if len(self._sources) == _MOST_SOURCES:
+            self._sources.popleft().forget()
+        self._sources.append(source)
+        return source
 
     def finish(self, result: Any) -> None:
         """See what is still there after the run, whose result is given to be there, too."""
-        if any(
-            o.reference is not None and o.reference() is not None for o in self.outputs.values()
-        ):
+        for source in self._sources:
+            source.forget()
+        if any(o.reference is not None and o.reference() is not None for o in self._all):
             gc.collect()  # a model may hold on to things in circles
-        for output in self.outputs.values():
+        for output in self._all:
             output.is_gone = output.reference is None or output.reference() is None
 
     def _in_leaf(self) -> bool:
@@ -152,16 +258,55 @@ class Watch(TorchFunctionMode):
     def _entered(self, module: nn.Module, args: Any) -> None:
         self.calls[module] += 1
         self._stack.append(module)
+        for tensor in _tensors(args):
+            if (given := self._followed(tensor)) is not None:
+                given.passed.append(module)
+        if isinstance(module, _CONVOLVING) and args and isinstance(args[0], Tensor):
+            with torch._C.DisableTorchFunction():
+                self._given[module] = self._source(args[0])
 
     def _left(self, module: nn.Module, args: Any, result: Any) -> None:
         self._stack.pop()
-        if id(module) not in self._modules or not isinstance(result, Tensor):
+        if not isinstance(result, Tensor):
             return
-        earlier = self._alive.pop(id(result), None)
-        if earlier is not None:  # changed in place: from now on it is this one's
-            earlier.reference = None
+        if (known := self._followed(result)) is not None:
+            known.passed.append(module)
+        if id(module) not in self._modules:
+            return
+        given = self._followed(args[0]) if args else None
         output = Output(self._stack[-1] if self._stack else None, [], weakref.ref(result))
+        earlier = self._alive.pop(id(result), None)
+        if earlier is not None:
+            if earlier.is_(result):
+                earlier.became = output
+                output.convolved, output.sources = earlier.convolved, earlier.sources
+            earlier.reference = None  # changed in place or let pass: now it is this one's
+        if module in self._given:
+            output.convolved, output.sources = True, (self._given.pop(module),)
+        elif isinstance(module, _NORMS) and given is not None:
+            output.convolved, output.sources = given.convolved, given.sources
         self.outputs[module] = self._alive[id(result)] = output
+        self._all.append(output)
+
+
+def _step(
+    func: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], result: Any
+) -> str | None:
+    """What a call may be to a convolution before or after it."""
+    if not isinstance(result, Tensor) or not args or not isinstance(args[0], Tensor):
+        return None
+    if func is F.pad:
+        return PAD
+    if func is Tensor.__getitem__:
+        return SAME if result.shape == args[0].shape else None
+    step = step_of(func, args, keywords)
+    if step == ADD and not _are_alike(*args):
+        return None
+    return step
+
+
+def _are_alike(x: Any, y: Any) -> bool:
+    return isinstance(y, Tensor) and x.shape == y.shape and x.dtype == y.dtype
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
