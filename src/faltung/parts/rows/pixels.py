@@ -9,7 +9,7 @@ known, in height and depth by the bounds of the loops. Where the pixels lie is u
 in a channels-last image, or in a block of channels made from a contiguous one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...lang.ops import Buffer
@@ -18,7 +18,8 @@ from ...lang.target import host_target
 from ...ops.geometry import Axis
 from ..taps import taps_inside
 
-_SUMS = {16: 10, 32: 14}  # outputs of a tile, by the number of vector registers
+_SUMS = {16: 10, 32: 16}  # outputs of a tile, by the number of vector registers
+_LONG, _LONG_SUMS = 16, 14  # taps of a row with which more outputs than that leave the registers
 
 
 def three(axes: Sequence[Axis]) -> tuple[Axis, Axis, Axis]:
@@ -27,15 +28,17 @@ def three(axes: Sequence[Axis]) -> tuple[Axis, Axis, Axis]:
     return depth, high, wide
 
 
-def tile_columns(outputs: int) -> int:
+def tile_columns(axis: Axis) -> int:
     """Outputs of a tile of a row, so that the last tile is not much smaller than the others."""
     most = _SUMS[32 if host_target().vector_bits == 512 else 16]
-    return -(-outputs // -(-outputs // most))
+    if axis.kernel_size >= _LONG:
+        most = min(most, _LONG_SUMS)
+    return -(-axis.output_size // -(-axis.output_size // most))
 
 
 def recorded_products(axis: Axis) -> int:
     """Multiply-adds of a row that are recorded one by one, all kinds of tiles together."""
-    columns = tile_columns(axis.output_size)
+    columns = tile_columns(axis)
     first, end = _inside(axis, columns)
     kinds = -(-axis.output_size // columns) - max(0, (end - first) // columns - 1)
     return kinds * columns * axis.kernel_size
@@ -66,13 +69,22 @@ class Pixels:
     mask: Value | None = None
 
 
+@dataclass(frozen=True)
+class Tile:
+    """Neighbouring outputs of a row from `column` on; `inside` if they see no padding there."""
+
+    column: Value
+    outputs: int
+    inside: bool
+
+
 class PixelRows:
     """Records rows of outputs; the weights of the channels lie tap by tap in `weights`."""
 
     def __init__(self, r: Routine, axes: Sequence[Axis], lanes: int, weights: Buffer) -> None:
         self.r, self.lanes, self.weights = r, lanes, weights
         self.depth, self.high, self.wide = three(axes)
-        self.columns = tile_columns(self.wide.output_size)
+        self.columns = tile_columns(self.wide)
 
     def record(
         self,
@@ -84,25 +96,43 @@ class PixelRows:
         store: Callable[[Value, list[Value]], None],
     ) -> None:
         """One row of outputs: sums begin at `start`; `store(column, sums)` gets every tile's."""
-        self.pixels, self.first_weight = pixels, first_weight
-        self.plane, self.row, self.start, self.store = plane, row, start, store
+        for tile in self.tiles():
+            store(tile.column, self.sums(tile, pixels, first_weight, plane, row, start))
+
+    def tiles(self) -> Iterator[Tile]:
+        """The tiles of a row: at its ends one by one, between them in a loop.
+
+        What is recorded for a tile may have loops over rows in it.
+        """
         inside, behind = _inside(self.wide, self.columns)
         if inside >= behind:
-            self._border(0, self.wide.output_size)
+            yield from self._border(0, self.wide.output_size)
             return
-        self._border(0, inside)
+        yield from self._border(0, inside)
         with self.r.loop(inside, behind, self.columns) as tiles:
-            self._tile(tiles.index, self.columns, inside=True)
-        self._border(behind, self.wide.output_size)
+            yield Tile(tiles.index, self.columns, inside=True)
+        yield from self._border(behind, self.wide.output_size)
 
-    def _border(self, begin: int, end: int) -> None:
+    def sums(
+        self,
+        tile: Tile,
+        pixels: Pixels,
+        first_weight: Value,
+        plane: Value,
+        row: Value,
+        start: Value,
+    ) -> list[Value]:
+        """The sums of a tile of a row, which begin at `start`."""
+        self.pixels, self.first_weight = pixels, first_weight
+        self.plane, self.row = plane, row
+        self.column, self.inside = tile.column, tile.inside
+        return self._over_planes([start] * tile.outputs)
+
+    def _border(self, begin: int, end: int) -> Iterator[Tile]:
         """Tiles whose place is known, so that it is known which of their pixels are padding."""
         for column in range(begin, end, self.columns):
-            self._tile(self.r.const(column), min(self.columns, end - column), inside=False)
-
-    def _tile(self, column: Value, outputs: int, *, inside: bool) -> None:
-        self.column, self.inside = column, inside
-        self.store(column, self._over_planes([self.start] * outputs))
+            outputs = min(self.columns, end - column)
+            yield Tile(self.r.const(column), outputs, inside=False)
 
     def _over_planes(self, sums: list[Value]) -> list[Value]:
         """The sums over the planes and rows of the input that the tile sees."""

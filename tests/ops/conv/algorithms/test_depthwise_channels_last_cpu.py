@@ -5,13 +5,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import exact
 import faltung
+from faltung.machine import this_machine
 from faltung.ops.activations import ACTIVATIONS, activate
+from faltung.ops.conv.algorithms import depthwise_channels_last_cpu as module
 from faltung.ops.conv.algorithms.depthwise_channels_last_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 
@@ -102,6 +106,28 @@ def test_same_bits_for_any_number_of_threads_and_in_its_memory_order(words: str)
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
     assert results[0].is_contiguous(memory_format=torch.channels_last)
+
+
+# limits so small that every image is cut, and so large that none is
+CUTS = [(1, 1, 1, 9), (1 << 30, 1 << 30, 1, 9), (1 << 14, 1, 1, 9), (1, 1, 1, 0)]
+
+
+@pytest.mark.parametrize("dims", ["i9x40 k3x5 p1x2", "i6x7x31 k3x3x3 p1", "i5x9x8 k2x3x3 s2x2x1"])
+def test_pieces_change_no_bit(dims: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ConvSpec.parse(f"forward n2 c37 o37 {dims} g37 bias channels_last float32 cpu")
+    x, w = (torch.randn(shape) for shape in spec.operand_shapes)
+    x, b = exact.laid(x, spec), torch.randn(37)
+    results, seen = [ALGORITHM.build(spec)(x, w, b)], set()
+    for cut in CUTS:
+        for name, limit in zip(("_NEAR", "_KEPT", "_FAR", "_MOST_SEEN"), cut, strict=True):
+            monkeypatch.setattr(module, name, limit)
+        for cores in (1, 3, 64):
+            machine = replace(this_machine(), cores=cores)
+            monkeypatch.setattr(module, "this_machine", lambda m=machine: m)
+            seen.add(str(module._Pieces(spec)))
+            results.append(ALGORITHM.build(spec)(x, w, b))
+    assert len(seen) > len(CUTS), seen
+    assert all(torch.equal(result, results[0]) for result in results)
 
 
 def test_the_planner_takes_it_for_channels_last_images_only() -> None:

@@ -39,6 +39,7 @@ _FAR = 1 << 20  # bytes of pixels that do not stay in the second cache
 
 _CALL_SECONDS = 5e-6
 _EFFICIENCY = 0.85
+_WAITING = 0.5  # of the time for memory, where pixels are in a ring
 _TURNING = 13.0  # multiply-adds in whose time a number is turned, one way
 
 
@@ -57,7 +58,7 @@ class DepthwiseBlockedCpu(Algorithm):
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
-        """Executed multiply-adds, turning, and the bytes: what is turned is waited for."""
+        """Executed multiply-adds, turning, and the bytes, which turning mostly waits for."""
         layout = _Layout(spec)
         used = spec.in_channels / (layout.blocks.count * layout.lanes)
         used *= layout.lanes * 8 * REGISTER_BYTES[spec.dtype] / machine.vector_bits
@@ -65,7 +66,8 @@ class DepthwiseBlockedCpu(Algorithm):
         turned = spec.batch * spec.in_channels * (seen + prod(spec.output_size))
         computing = spec.executed_macs / _EFFICIENCY + _TURNING * turned
         computing *= 2 / (machine.peak * used)
-        return _CALL_SECONDS + computing + machine.moving(spec.bytes)
+        waiting = _WAITING if spec.dims == 2 else 1.0
+        return _CALL_SECONDS + computing + waiting * machine.moving(spec.bytes)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's block of pixels and sums."""

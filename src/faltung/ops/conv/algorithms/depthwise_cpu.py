@@ -39,6 +39,8 @@ _VECTORS = 4  # along a row
 # output rows of a tile by its vectors: as many sums as leave registers for stretches and weights.
 # AVX-512 has 32 registers, and its loads, mostly across two cache lines, need sharing among rows
 _ROWS = {16: {1: 6, 2: 4, 3: 3, 4: 2}, 32: {1: 8, 2: 6, 3: 5, 4: 4}}
+# more of them where a row's taps need the loads, and are not so many that they take long to compile
+_MORE_ROWS, _MORE_TAPS = {2: 7, 4: 6}, range(5, 10)
 _MOST_UNROLLED_TAPS = 64  # a wider kernel would take longer to compile than it is worth
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _ITEMS = 32  # pieces of work to share out, if there are so many
@@ -46,6 +48,7 @@ _ITEMS = 32  # pieces of work to share out, if there are so many
 _CALL_SECONDS = 2e-6
 _EFFICIENCY = 0.6
 _WIDENING = 0.55  # 16-bit numbers are widened anew for every tap
+_MORE_SHARED = 1.06  # where more output rows share what is loaded
 _UNSHARED = 0.35  # where each output row loads its input rows for itself
 _PICKING = 0.2  # where it picks every second number, or fewer, of what it loads
 _NARROW = 0.65  # where a row is less than a vector, and all of it sees padding
@@ -84,6 +87,8 @@ class DepthwiseCpu(Algorithm):
             outer[-1].kernel_size > 1 and max(outer[-1].stride, outer[-1].dilation) > 1
         )
         efficiency = _UNSHARED if alone else _EFFICIENCY
+        if wide.kernel_size in _MORE_TAPS:
+            efficiency *= _MORE_SHARED
         if wide.stride > 1:
             efficiency = _PICKING
         if columns < lanes:
@@ -130,7 +135,10 @@ def _rows(spec: ConvSpec, lanes: int) -> int:
     registers = 32 if host_target().vector_bits == 512 else 16
     vectors = min(_VECTORS, -(-spec.output_size[-1] // lanes))
     high = spec.output_size[-2]
-    most = min(_ROWS[registers][vectors], high)
+    most = _ROWS[registers][vectors]
+    if registers == 32 and spec.kernel_size[-1] in _MORE_TAPS:
+        most = _MORE_ROWS.get(vectors, most)
+    most = min(most, high)
     return -(-high // -(-high // most))
 
 

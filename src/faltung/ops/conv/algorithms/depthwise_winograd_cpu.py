@@ -46,6 +46,7 @@ _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 
 _PARTS = (activation, channel_blocks, filtered_lines, grouped_taps, pixel_rows, taps,
           transformed_lines, transforms, transpose, turning)  # fmt: skip
 _CALL_SECONDS = 6e-6
+_LARGE = 1 << 19  # bytes that are kept for the next call: the system would have to clear them anew
 
 
 class DepthwiseWinogradCpu(Algorithm):
@@ -96,23 +97,33 @@ class DepthwiseWinogradCpu(Algorithm):
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         counts, item_size = tuple(layout.scratch.values()), REGISTER_BYTES[spec.dtype]
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
-        packed = Packed(lambda w: layout.pack(w, wide))
+        packed, spare = Packed(lambda w: layout.pack(w, wide)), list[Tensor]()
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y, weights, threads = make(), packed(w), torch.get_num_threads()
-            room = torch.empty(threads * sum(counts), dtype=wide)
+            room = _room(spare, threads * sum(counts), wide)
             addresses, at = [y.data_ptr(), x.data_ptr(), weights.data_ptr()], room.data_ptr()
             for count in counts:
                 addresses.append(at)
                 at += threads * count * item_size
-            if bias is None:
-                launch(*addresses)
-                return y
-            given = bias.contiguous()
-            launch(*addresses, given.data_ptr())
+            if bias is not None:
+                bias = bias.contiguous()
+                addresses.append(bias.data_ptr())
+            launch(*addresses)
+            if room.nbytes >= _LARGE:
+                spare.append(room)
             return y
 
         return run
+
+
+def _room(spare: list[Tensor], count: int, dtype: torch.dtype) -> Tensor:
+    """Memory for so many numbers: what an earlier call left, which no other call can take too."""
+    try:
+        room = spare.pop()
+    except IndexError:
+        return torch.empty(count, dtype=dtype)
+    return room if room.numel() == count else torch.empty(count, dtype=dtype)
 
 
 class _Recording:
@@ -149,10 +160,13 @@ class _Recording:
     def item(self, item: Value) -> None:
         """Some tiles of one phase and band, for one block of channels of one image."""
         r, layout, outer = self.r, self.layout, self.outer
+        pieces, blocks = layout.parts * layout.bands * outer.phases, layout.blocks.count
+        self.image = item // (pieces * blocks)
+        # pixels of neighbouring blocks of a channels-last image lie side by side, for one thread
+        block = item % blocks if self.last else item // pieces % blocks
+        item = item // blocks % pieces if self.last else item % pieces
         band, item = item % layout.bands, item // layout.bands
-        part, item = item % layout.parts, item // layout.parts
-        self.phase, item = item % outer.phases, item // outer.phases
-        block, self.image = item % layout.blocks.count, item // layout.blocks.count
+        part, self.phase = item % layout.parts, item // layout.parts
         self.channel = layout.blocks.first(r, block)
         self.first_weight = block * (layout.factors * self.lanes)
         self.start = None
