@@ -28,11 +28,12 @@ def by_definition(x: Numbers, gy: Numbers, spans: Sequence[Span]) -> Numbers:
 
 
 def run(
-    routine: Routine, channels: tuple[int, int, int, int], spans: Sequence[Span], *, last: bool
-) -> tuple[Numbers, Numbers]:
-    """What a routine makes of whole numbers, and what the definition does.
+    routine: Routine, channels: tuple[int, int, int, int], spans: Sequence[Span], *, last: bool,
+    then: Sequence[Routine] = (), c: Numbers | None = None,
+) -> tuple[Numbers, Numbers]:  # fmt: skip
+    """What a routine, and those after it, make of whole numbers, and what the definition does.
 
-    `channels` are images, groups, and inputs and outputs of a group.
+    `channels` are images, groups, and inputs and outputs of a group, `c` factors of transforms.
     """
     batch, groups, inputs, outputs = channels
     numbers = np.random.default_rng(batch)
@@ -43,8 +44,12 @@ def run(
         )
     )  # fmt: skip
     order = (0, 3, 4, 5, 1, 2) if last else range(6)
-    memory = {buffer.name: np.full(buffer.count, np.nan, np.float32) for buffer in routine.buffers}
+    buffers = [buffer for one in (routine, *then) for buffer in one.buffers]
+    memory = {buffer.name: np.full(buffer.count, np.nan, np.float32) for buffer in buffers}
     memory["x"] = x.transpose(order).reshape(-1).copy()
     memory["gy"] = gy.transpose(order).reshape(-1).copy()
-    interpret(routine, memory)
+    if c is not None:
+        memory["c"] = c
+    for one in (routine, *then):
+        interpret(one, {buffer.name: memory[buffer.name] for buffer in one.buffers})
     return memory["gw"], by_definition(x, gy, spans)

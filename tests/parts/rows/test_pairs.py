@@ -17,7 +17,7 @@ def test_the_products_add_up_to_both_rows(kernel_size: int, stride: int, dilatio
     sums = dict.fromkeys(Goal, 0.0)
     for product in found.products:
         rows = sum(x[row] * factor for row, factor in product.rows)
-        sums[product.to] += rows * product.weights(w, 0)
+        sums[product.to] += rows * (product.factors(kernel_size) @ w)
     first = sum(w[t] * x[t * dilation] for t in range(kernel_size))
     second = sum(w[t] * x[stride + t * dilation] for t in range(kernel_size))
     assert sums[Goal.BOTH] + sums[Goal.APART] + sums[Goal.FIRST] == first
@@ -60,7 +60,8 @@ def test_the_first_row_of_an_image_s_sum_is_not_taken_away() -> None:
             assert product.rows[0][1] == 1
 
 
-def test_weights_along_any_axis() -> None:
-    w = np.arange(24.0).reshape(2, 3, 4)
+def test_factors_of_every_kernel_row() -> None:
     (product,) = (p for p in pairing(3, 1, 1).products if p.to is Goal.APART)
-    assert (product.weights(w, 1) == (w[:, 0] - w[:, 1] + w[:, 2]) / 2).all()
+    assert product.factors(3) == [0.5, -0.5, 0.5]
+    (product,) = (p for p in pairing(4, 1, 1).products if p.taps == ((2, 1),))
+    assert product.factors(4) == [0, 0, 1, 0]

@@ -39,3 +39,15 @@ def test_tiles_of_channels(
     assert sum(map(len, places.values())) == tile.pixels * tile.columns
     assert max(places) < layout.x_columns
     assert layout.cycles > 0
+
+
+@pytest.mark.parametrize(("groups", "blocks", "shares", "parts"), [(32, 8, 1, 8), (36, 8, 2, 4)])
+def test_items_take_several_vectors_of_channels(
+    groups: int, blocks: int, shares: int, parts: int
+) -> None:
+    rows = Span(56, 56, 3, 1, 1)
+    p = ChannelsProblem(1, groups, 4, 4, Span(), rows, rows, "float32", 16, 32)
+    layout = best_channels_layout(p)
+    assert (layout.blocks, layout.shares, layout.parts) == (blocks, shares, parts)
+    assert layout.sum_numbers == p.blocks * layout.block_numbers
+    assert layout.block_numbers >= p.outputs * p.taps * p.lanes

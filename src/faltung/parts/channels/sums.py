@@ -169,6 +169,7 @@ class Results:
     """Output channels of a tile, which may leave its last vector partly empty."""
     lanes: int
     activation: str | None
+    bias: Buffer | None
 
     def real(self, vector: int) -> Value | None:
         """The mask of the output channels of a tile's vector that exist; None if all do."""
@@ -178,13 +179,13 @@ class Results:
     def store(
         self, rows: Sequence[Sequence[Value]], image: Value, channel: Value, pixels: Sequence[Value]
     ) -> None:
-        """Store rows of sums, each from a pixel on; `channel` is the tile's first.
+        """Store rows of sums with the bias, each from a pixel on; `channel` is the tile's first.
 
         In a contiguous image a tile has one vector of channels, and there are as many lanes as
         outputs in all rows, or more.
         """
         r = self.r
-        rows = [[activated(r, self.activation, total) for total in row] for row in rows]
+        rows = [self._finished(row, channel) for row in rows]
         if self.last:
             for row, pixel in zip(rows, pixels, strict=True):
                 self._store_row(row, (image * self.pixels + pixel) * self.channels + channel)
@@ -203,6 +204,15 @@ class Results:
                 if len(rows) > 1:
                     part = r.pick(line, line, range(n * width, (n + 1) * width))
                 r.store(self.y, (first + lane) * self.pixels + pixel, part, mask)
+
+    def _finished(self, row: Sequence[Value], channel: Value) -> list[Value]:
+        """Sums with bias and activation."""
+        r, vectors = self.r, -(-self.size // self.lanes)
+        if self.bias:  # at the end, because every sum with it in would round to its size
+            starts = [(channel + v * self.lanes, self.lanes, self.real(v)) for v in range(vectors)]
+            bias = [r.load(self.bias, *start) for start in starts]
+            row = [total + bias[n % vectors] for n, total in enumerate(row)]
+        return [activated(r, self.activation, total) for total in row]
 
     def _store_numbers(self, total: Value, first: Value, pixel: Value) -> None:
         """One output in all channels; of float16, LLVM would store lanes that a mask leaves out."""

@@ -13,6 +13,7 @@ from ...lang.routine import Routine, Value
 from ...ops.geometry import Axis
 from ..channels.sums import looped
 from ..rows.pairs import Combined
+from .ahead import Ahead
 from .lanes import GroupLanes
 from .tile import GroupTile, readers
 
@@ -51,7 +52,7 @@ class GroupSums:
         """Numbers of the weights of a kernel row or product."""
         return self.lanes.inputs * self.columns.kernel_size * self.lanes.lanes
 
-    def over_columns(self, sums: Sequence[Value], line: Line) -> Sequence[Value]:
+    def over_columns(self, sums: Sequence[Value], line: Line, ahead: Ahead) -> Sequence[Value]:
         """One kernel row, as many taps at a time as the tile takes."""
         r, taps = self.r, self.tile.taps
         whole, rest = divmod(self.columns.kernel_size, taps)
@@ -62,12 +63,14 @@ class GroupSums:
                 line, pixel=line.pixel + n * (step * self.channels), column=line.column + n * step,
                 weights=line.weights + n * (taps * self.lanes.lanes),
             )  # fmt: skip
-            return self._over_taps(sums, some, count)
+            return self._over_taps(sums, some, count, ahead)
 
         sums = looped(r, (r.const(0), r.const(whole)), sums, turn)
         return turn(r.const(whole), sums, rest) if rest else sums
 
-    def _over_taps(self, sums: Sequence[Value], line: Line, taps: int) -> Sequence[Value]:
+    def _over_taps(
+        self, sums: Sequence[Value], line: Line, taps: int, ahead: Ahead
+    ) -> Sequence[Value]:
         """Some neighbouring taps, turn by turn; in each, a pixel once for all taps that read it."""
         found = list(sums)
         of_pixel = readers(self.tile.columns, taps, self.columns)
@@ -76,11 +79,14 @@ class GroupSums:
             self.r.cut()  # or LLVM keeps what is loaded for the next turn, and stores it for that
             for place in sorted(of_pixel, key=lambda place: (place % self.columns.stride, place)):
                 pixel = self._pixel(line.pixel + place * self.channels, masks[place])
+                ahead.chance()
                 number = self.lanes.picked(self.r, pixel, turn)
                 self._multiply(found, number, line, turn, of_pixel[place])
         return found
 
-    def product(self, sums: Sequence[Value], line: Line, product: Combined) -> list[Value]:
+    def product(
+        self, sums: Sequence[Value], line: Line, product: Combined, ahead: Ahead
+    ) -> list[Value]:
         """One product of a pair of rows; `line` is the row that the first tap sees.
 
         For some pixels at a time: as many as leave registers for their weights.
@@ -94,6 +100,7 @@ class GroupSums:
             for turn in range(self.lanes.inputs):
                 self.r.cut()
                 for place in these:
+                    ahead.chance()
                     number = self.lanes.picked(self.r, pixels[place], turn)
                     self._multiply(found, number, line, turn, of_pixel[place])
         return found

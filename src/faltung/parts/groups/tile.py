@@ -43,6 +43,11 @@ class GroupTile:
         rest = wide.kernel_size % self.taps
         return kinds * (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
 
+    def chances(self, lanes: GroupLanes, wide: Axis) -> int:
+        """Products of pixels with weights of a pair of rows, or of one row of the kernel."""
+        products = len(self.pairs.products) if self.pairs else 1
+        return products * lanes.inputs * len(readers(self.columns, self.taps, wide))
+
     def cycles(self, lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> float:
         """Cycles of one core that all outputs of an image take."""
         depth, high, wide = axes

@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
-from typing import Any
 
 
 class Goal(Enum):
@@ -47,12 +46,10 @@ class Combined:
     rows: tuple[tuple[int, int], ...]
     taps: tuple[tuple[int, float], ...]
 
-    def weights(self, w: Any, axis: int) -> Any:
-        """The sum of the kernel's rows in a tensor or array that has them along an axis."""
-        every = (slice(None),) * axis
-        half = min(abs(factor) for _, factor in self.taps)
-        # halves at the end, so that there is one rounding less
-        return sum(w[(*every, tap)] * (factor / half) for tap, factor in self.taps) * half
+    def factors(self, kernel_size: int) -> list[float]:
+        """The factor of every row of the kernel, most of them 0."""
+        found = dict(self.taps)
+        return [found.get(tap, 0.0) for tap in range(kernel_size)]
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,15 @@ class Pairing:
         """All of them: of both rows and apart in turns, then of the first and the second row."""
         of = [[p for group in self.groups for p in group if p.to == to] for to in Goal]
         return (*_in_turns(of[0], of[1]), *_in_turns(of[2], of[3]))
+
+    @property
+    def last_row(self) -> int:
+        """The last row of the image that any of them reads.
+
+        >>> pairing(7, stride=2, dilation=1).last_row
+        8
+        """
+        return max(row for product in self.products for row, _ in product.rows)
 
     def count(self, to: Goal) -> int:
         """How many products are added to that."""

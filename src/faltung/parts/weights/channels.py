@@ -2,12 +2,15 @@
 
     gw[o, c, t] = Σ_{n, q} gy[n, o, q] · x[n, c, q·s − low + t·d]
 
-An item sums up one vector of channels. The pixels of x that some rows of outputs see are copied to
-a panel, where zeros stand for the padding, so a tile never asks where it is; rows and columns of
-outputs that see only padding through a tile's taps are left out. The numbers of gy are read where
-they lie, and arranged in registers so that each group's are in that group's lanes. Every weight of
-a channel has its lane of a vector in memory, in which images, planes and rows add up one after the
-other; at the end the vectors are transposed, since the taps of a channel lie side by side.
+An item sums up a few vectors of channels: some rows of outputs for each, before the next rows, so
+that pixels come from memory whole. The pixels of x that these rows see are copied to a panel, where
+zeros stand for the padding, so a tile never asks where it is; rows and columns of outputs that see
+only padding through a tile's taps are left out. The numbers of gy are read where they lie, and
+arranged in registers so that each group's are in that group's lanes. Every weight of a channel has
+its lane of a vector in memory, in which images, planes and rows add up one after the other.
+
+A second routine adds up the parts of the sum and turns the vectors, since the taps of a channel lie
+side by side. Done by each item at its end, that took 40 of 400 µs.
 """
 
 from collections.abc import Sequence
@@ -23,9 +26,11 @@ from ..transpose import transposed
 from .channels_layout import ChannelsLayout
 from .taps import TapRun
 
+_ASKED = 2  # the cache into which pixels are brought that are used later
 
-class ChannelsRoutine:
-    """Records the routine: `gw`, x, gy, and two scratch buffers, panels and sums."""
+
+class ChannelSums:
+    """Records what sums up: `sums`, x, gy, and a scratch buffer for panels."""
 
     def __init__(self, name: str, layout: ChannelsLayout) -> None:
         self.layout, self.p = layout, layout.problem
@@ -34,38 +39,46 @@ class ChannelsRoutine:
         spans = (p.depth, p.rows, p.columns)
         self.x_size = prod(span.inputs for span in spans)
         self.y_size = prod(span.outputs for span in spans)
-        r = self.r = Routine(name, p.blocks * layout.parts)
-        self.gw = r.writes("gw", p.wide, layout.parts * p.numbers)
+        r = self.r = Routine(name, layout.shares * layout.parts)
+        self.sums = r.writes("sums", p.wide, layout.parts * layout.sum_numbers)
         self.x = r.reads("x", p.dtype, p.batch * p.channels * self.x_size)
         self.gy = r.reads("gy", p.dtype, p.batch * p.groups * p.outputs * self.y_size)
         self.panel = r.scratch("panel", p.wide, layout.panel_numbers)
-        self.sums = r.scratch("sums", p.wide, layout.sum_numbers)
         with r.work() as item:
             self.zero = r.const(0, self.kind, self.lanes)
             self.item(item)
 
     def item(self, item: Value) -> None:
-        """The weights of a vector of channels, from a part of the sum."""
+        """The weights of some vectors of channels, from a part of the sum."""
         r, p, layout = self.r, self.p, self.layout
-        part, self.block = item % layout.parts, item // layout.parts
-        self.channel = self.block * p.used
-        self.real = None
-        if p.used < self.lanes or p.channels % p.used:
-            self.real = self.below(r.minimum(p.channels - self.channel, p.used))
-        self.zeros(self.sums, 0, p.outputs * p.taps * self.lanes)
+        self.part, share = item % layout.parts, item // layout.parts
+        first = share * layout.blocks
+        behind = r.minimum(first + layout.blocks, p.blocks)
+        self.zeros(self.sums, self.first_sum(first), self.first_sum(behind))
         self.zeros(self.panel, 0, layout.panel_numbers)
-        share = -(-layout.visits // layout.parts)
-        with r.loop(part * share, r.minimum((part + 1) * share, layout.visits)) as visits:
-            self.visit(visits.index)
-        self.store(part * p.numbers)
+        each = -(-layout.visits // layout.parts)
+        with (
+            r.loop(self.part * each, r.minimum((self.part + 1) * each, layout.visits)) as visits,
+            r.loop(first, behind) as blocks,
+        ):
+            self.visit(visits.index, blocks.index)
+
+    def first_sum(self, block: Value) -> Value:
+        """Where the sums of a vector of channels begin."""
+        layout = self.layout
+        return self.part * layout.sum_numbers + block * layout.block_numbers
 
     def below(self, count: Value) -> Value:
         """The mask of the first lanes."""
         return self.r.below(count, self.lanes)
 
-    def visit(self, visit: Value) -> None:
-        """A chunk of rows of an output plane of an image."""
+    def visit(self, visit: Value, block: Value) -> None:
+        """A chunk of rows of an output plane of an image, for a vector of channels."""
         r, p, layout = self.r, self.p, self.layout
+        self.block, self.channel = block, block * p.used
+        self.real = None
+        if p.used < self.lanes or p.channels % p.used:
+            self.real = self.below(r.minimum(p.channels - self.channel, p.used))
         chunk, visit = visit % layout.chunks, visit // layout.chunks
         self.od, self.image = visit % p.depth.outputs, visit // p.depth.outputs
         self.row = chunk * layout.chunk
@@ -77,15 +90,14 @@ class ChannelsRoutine:
         )  # fmt: skip
         with r.loop(*bounds) as taps:
             self.fill_x(self.od * depth.stride - depth.low + taps.index * depth.dilation)
-            self.first_tap = taps.index * (p.rows.kernel_size * p.columns.kernel_size)
+            first_tap = taps.index * (p.rows.kernel_size * p.columns.kernel_size)
+            self.sum = self.first_sum(block) + first_tap * self.lanes
             for outputs, rows, columns in layout.passes():
                 with (
                     r.loop(rows.begin, rows.end, rows.size) as first,
                     r.loop(columns.begin, columns.end, columns.size) as second,
                 ):
                     _Pass(self, outputs, rows, first.index, columns, second.index)
-
-    # -- panels -----------------------------------------------------------------------------------
 
     def zeros(self, buffer: Buffer, begin: Operand, end: Operand) -> None:
         """Zeros from one place of a buffer up to another."""
@@ -95,6 +107,7 @@ class ChannelsRoutine:
     def fill_x(self, plane: Value) -> None:
         """Copy the pixels of x that the chunk sees; those of padding are zero."""
         r, p, layout = self.r, self.p, self.layout
+        self.plane = plane
         row = layout.x_columns * self.lanes
         top = self.row * p.rows.stride - p.rows.low
         first, end = r.maximum(top, 0), r.minimum(top + layout.x_rows, p.rows.inputs)
@@ -143,36 +156,51 @@ class ChannelsRoutine:
                 found = r.pick(found, vector, mine)
         return found
 
-    # -- results ----------------------------------------------------------------------------------
 
-    def store(self, part: Value) -> None:
-        """Write the weights of the block's channels: those of a channel lie tap by tap."""
-        r, p, lanes = self.r, self.p, self.lanes
-        with r.loop(0, p.outputs) as outputs, r.loop(0, p.taps, lanes) as taps:
-            first = (outputs.index * p.taps + taps.index) * lanes
-            rows = [r.load(self.sums, first + n * lanes, lanes) for n in range(lanes)]
-            left = self.below(p.taps - taps.index)
-            for lane, row in enumerate(transposed(r, rows)[: p.used]):
-                group = self.block * p.together + lane // p.inputs
-                weight = (group * p.outputs + outputs.index) * p.inputs + lane % p.inputs
-                at = part + weight * p.taps + taps.index
-                with when(r, p.groups % p.together == 0 or self.channel + lane < p.channels):
-                    r.store(self.gw, at, row, left)
+class AddedSums:
+    """Records what adds up the parts of the sums, and writes the weights: `gw` and `sums`.
+
+    The parts are added one after the other, so that threads make no difference.
+    """
+
+    def __init__(self, name: str, layout: ChannelsLayout) -> None:
+        self.layout, p = layout, layout.problem
+        r = self.r = Routine(f"{name}_added", p.blocks * p.outputs)
+        self.gw = r.writes("gw", p.wide, p.numbers)
+        self.sums = r.reads("sums", p.wide, layout.parts * layout.sum_numbers)
+        with r.work() as item, r.loop(0, p.taps, p.lanes) as taps:
+            self.store(item // p.outputs, item % p.outputs, taps.index)
+
+    def store(self, block: Value, output: Value, tap: Value) -> None:
+        """Write some weights of all channels of a vector: those of a channel lie tap by tap."""
+        r, layout, p = self.r, self.layout, self.layout.problem
+        first = block * layout.block_numbers + (output * p.taps + tap) * p.lanes
+        rows = [r.load(self.sums, first + n * p.lanes, p.lanes) for n in range(p.lanes)]
+        with r.loop(1, layout.parts, carried=rows) as loop:
+            at = first + loop.index * layout.sum_numbers
+            more = [r.load(self.sums, at + n * p.lanes, p.lanes) for n in range(p.lanes)]
+            loop.carry(*(a + b for a, b in zip(loop.carried, more, strict=True)))
+        left, channel = r.below(p.taps - tap, p.lanes), block * p.used
+        for lane, row in enumerate(transposed(r, loop.results)[: p.used]):
+            group = block * p.together + lane // p.inputs
+            weight = (group * p.outputs + output) * p.inputs + lane % p.inputs
+            with when(r, p.groups % p.together == 0 or channel + lane < p.channels):
+                r.store(self.gw, weight * p.taps + tap, row, left)
 
 
 class _Pass:
     """Some output channels × row taps × column taps, over the chunk in the panels."""
 
     def __init__(
-        self, of: ChannelsRoutine, outputs: range, rows: TapRun, row: Value, columns: TapRun,
+        self, of: ChannelSums, outputs: range, rows: TapRun, row: Value, columns: TapRun,
         column: Value,
     ) -> None:  # fmt: skip
         self.of, self.r, self.lanes = of, of.r, of.lanes
         self.outputs, self.rows, self.columns = outputs, rows, columns
         r, p, layout = self.r, of.p, of.layout
+        self.is_first = layout.blocks > 1 and not outputs.start + rows.begin + columns.begin
         places = [
-            (of.first_tap + (row + n) * p.columns.kernel_size + column + (o * p.taps + k))
-            * self.lanes
+            of.sum + ((row + n) * p.columns.kernel_size + column + (o * p.taps + k)) * self.lanes
             for o in outputs
             for n in range(rows.size)
             for k in range(columns.size)
@@ -211,9 +239,29 @@ class _Pass:
                 break
             with r.loop(first, last, count, carried=sums) as loop:
                 at = x + loop.index * (p.columns.stride * self.lanes), gy + loop.index * step
+                if count > 1 and self.is_first:
+                    self.ask(at[1], row, loop.index, count)
                 loop.carry(*self.turn(loop.carried, *at, step, count))
             sums = loop.results
         return sums
+
+    def ask(self, gy: Value, row: Value, column: Value, pixels: int) -> None:
+        """Have the next vector of channels of these pixels brought near, of gy and of x.
+
+        Vectors of a pixel follow each other, but are used some rows later; what fetches memory by
+        itself in a core does little for pixels that lie apart.
+        """
+        r, of, p = self.r, self.of, self.of.p
+        for pixel in range(pixels):
+            after = (of.block + 1) * (p.together * p.outputs)
+            r.prefetch(of.gy, gy + pixel * (p.groups * p.outputs) + after, _ASKED)
+        line = (of.image * p.depth.inputs + of.plane) * p.rows.inputs
+        line = line + (of.row + row) * p.rows.stride
+        first = line * p.columns.inputs + column * p.columns.stride
+        for down in range(p.rows.stride):
+            for place in range(pixels * p.columns.stride):
+                pixel_after = first + (down * p.columns.inputs + place)
+                r.prefetch(of.x, pixel_after * p.channels + of.channel + p.used, _ASKED)
 
     def turn(
         self, sums: Sequence[Value], x: Value, gy: Value, step: int, pixels: int

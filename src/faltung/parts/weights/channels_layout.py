@@ -18,6 +18,7 @@ from .taps import TapClass, TapRun, even_sizes
 
 _NEAR = 40 << 10  # bytes of panels that the first cache holds
 _ITEMS = 8  # pieces of work to share out, if there are so many
+_BLOCKS = 8  # vectors of channels: half a kilobyte of a pixel
 _MOST_OUTPUTS = 8  # of a tile
 _PIXELS = (1, 2, 4, 7, 8)  # in a turn
 _MOST_CODE = 260  # multiply-adds in a turn
@@ -99,8 +100,6 @@ class ChannelsLayout:
     problem: ChannelsProblem
     tile: ChannelsTile
 
-    # -- panels -----------------------------------------------------------------------------------
-
     @cached_property
     def x_columns(self) -> int:
         """Columns of x's panel, padding included."""
@@ -133,10 +132,15 @@ class ChannelsLayout:
         return self._lines(self.x_rows * self.x_columns * self.problem.lanes)
 
     @property
-    def sum_numbers(self) -> int:
-        """Numbers of the sums of an item, a vector for each, and some that nobody needs."""
+    def block_numbers(self) -> int:
+        """Numbers of the sums of a vector of channels, and some that nobody needs."""
         p = self.problem
         return self._lines((p.outputs * p.taps + p.lanes) * p.lanes)
+
+    @property
+    def sum_numbers(self) -> int:
+        """Numbers of a part of all sums."""
+        return self.problem.blocks * self.block_numbers
 
     def _lines(self, numbers: int) -> int:
         line = 64 // self.problem.item_size
@@ -148,11 +152,19 @@ class ChannelsLayout:
         return self.problem.batch * self.problem.depth.outputs * self.chunks
 
     @property
-    def parts(self) -> int:
-        """Parts of the sum that are shared out, where blocks alone are too few for many threads."""
-        return max(1, min(self.visits, -(-_ITEMS // self.problem.blocks)))
+    def blocks(self) -> int:
+        """Vectors of channels that an item takes, one after the other."""
+        return min(self.problem.blocks, _BLOCKS)
 
-    # -- taps -------------------------------------------------------------------------------------
+    @property
+    def shares(self) -> int:
+        """Items that the vectors of channels make."""
+        return -(-self.problem.blocks // self.blocks)
+
+    @property
+    def parts(self) -> int:
+        """Parts of the sum that are shared out, where channels are too few for many threads."""
+        return max(1, min(self.visits, -(-_ITEMS // self.shares)))
 
     def passes(self) -> Iterator[tuple[range, TapRun, TapRun]]:
         """Output channels, and groups of row taps and of column taps summed up by the same code."""
@@ -169,8 +181,6 @@ class ChannelsLayout:
         """By its place in a row of x, which pixels of gy see an input through which taps."""
         span = self.problem.columns
         return _readers(span.stride, span.dilation, pixels, taps)
-
-    # -- time -------------------------------------------------------------------------------------
 
     @cached_property
     def cycles(self) -> float:

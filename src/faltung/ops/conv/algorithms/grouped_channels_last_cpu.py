@@ -19,13 +19,13 @@ convolution, which needs no picks.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from math import prod
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
+from ....lang.ops import Buffer
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target, unavailable
 from ....machine import Machine
@@ -33,37 +33,35 @@ from ....parts import activation, cover, taps
 from ....parts.activation import activated
 from ....parts.channels import sums as channel_sums
 from ....parts.channels.sums import looped
-from ....parts.cover import Cover
 from ....parts.gemm import gather_panel
+from ....parts.groups import ahead as groups_ahead
 from ....parts.groups import lanes as group_lanes
 from ....parts.groups import sums as group_sums
 from ....parts.groups import tile as group_tile
-from ....parts.groups.lanes import GroupLanes
+from ....parts.groups import weights as group_weights
+from ....parts.groups.ahead import Ahead, pixels
 from ....parts.groups.sums import GroupSums, Line
-from ....parts.groups.tile import FEW, MOST_CODE, best_tile, readers
+from ....parts.groups.tile import FEW, MOST_CODE
 from ....parts.rows import pairs as row_pairs
 from ....parts.rows import tiles as row_tiles
 from ....parts.rows.pairs import Goal, Pairing
-from ....parts.rows.tiles import RowTiles
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
 from ...packed import Packed
+from .. import group_layout
+from ..group_layout import GroupLayout
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
-
-# bytes of a number in a register
-_ITEMS = 32  # pieces of work to share out, if there are so many
-_NEAR_BYTES = 40 << 10  # of weights that stay in the first cache
 
 _CALL_SECONDS = 6e-6
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.75  # of the cycles that arithmetic and picks take by count
 _SPILLING = 0.5  # the same for one channel a group in sixteen registers
 _PARTS = (
-    activation, channel_sums, cover, gather_panel, group_lanes, group_sums, group_tile,
-    row_pairs, row_tiles, taps,
+    activation, channel_sums, cover, gather_panel, group_lanes, group_layout, group_sums,
+    group_tile, group_weights, groups_ahead, row_pairs, row_tiles, taps,
 )  # fmt: skip
 
 
@@ -71,7 +69,7 @@ class GroupedChannelsLastCpu(Algorithm):
     """Few channels a group, direct, vectors along several groups."""
 
     tasks = frozenset({"forward"})
-    weight_seconds = (150e-6, 3.5e-9)
+    weight_seconds = (40e-6, 2.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but channels-last images of floating-point numbers in small groups."""
@@ -84,7 +82,7 @@ class GroupedChannelsLastCpu(Algorithm):
             reasons.append(
                 f"needs two groups to a vector of {lanes} channels, has {spec.groups} of {outputs}"
             )
-        elif not reasons and (code := _Layout(spec).code) > 2 * MOST_CODE:
+        elif not reasons and (code := GroupLayout(spec).code) > 2 * MOST_CODE:
             reasons.append(f"would write down {code} operations, more than {2 * MOST_CODE}")
         return reasons
 
@@ -93,24 +91,24 @@ class GroupedChannelsLastCpu(Algorithm):
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
         spilling = spec.groups == spec.in_channels and machine.vector_bits < 512
         efficiency = _SPILLING if spilling else _EFFICIENCY
-        computing = _Layout(spec).cycles * per_cycle / (machine.peak * efficiency)
+        computing = GroupLayout(spec).cycles * per_cycle / (machine.peak * efficiency)
         return _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight."""
-        layout = _Layout(spec)
+        layout = GroupLayout(spec)
         return layout.lanes.blocks * layout.weights * layout.item_size
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
-        layout = _Layout(spec)
+        layout = GroupLayout(spec)
         routine = compiled(
             f"{self.name} {spec}", 3 + spec.bias, lambda: _Recording(layout).r,
             sources=[__file__, *(str(part.__file__) for part in _PARTS)],
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pack = Packed(layout.packed)
+        pack = Packed(layout.packing())
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y = make()
@@ -121,109 +119,10 @@ class GroupedChannelsLastCpu(Algorithm):
         return run
 
 
-class _Layout:
-    """How a spec is cut; in two dimensions the depth has size 1."""
-
-    def __init__(self, spec: ConvSpec) -> None:
-        self.spec = spec
-        self.depth, self.high, self.wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
-        self.item_size = REGISTER_BYTES[spec.dtype]
-        self.wide_name = "float64" if spec.dtype == "float64" else "float32"
-        lanes = host_target().lanes(self.item_size)
-        while lanes > 4 and spec.out_channels <= lanes // 2:
-            lanes //= 2
-        self.lanes = GroupLanes(
-            spec.groups, spec.in_channels // spec.groups, spec.out_channels // spec.groups, lanes
-        )
-        self.tile = best_tile(self.lanes, (self.depth, self.high, self.wide))
-        self.pairs = self.tile.pairs
-        wide = self.wide
-        self.tiles = RowTiles(
-            wide.output_size, self.tile.columns, wide.stride, wide.padding[0], wide.span,
-            wide.input_size,
-        )  # fmt: skip
-        self.lines = -(-self.high.output_size // (2 if self.pairs else 1))
-        planes = max(spec.batch, 1) * self.depth.output_size
-        wanted = -(-_ITEMS // planes)
-        self.rows = Cover(self.lines, 1, wanted)
-        self.parts = Cover(self.lanes.blocks, 1, max(1, wanted // self.rows.blocks))
-        self.items = spec.batch * self.depth.output_size * self.rows.blocks * self.parts.blocks
-
-    @property
-    def code(self) -> int:
-        """About how many operations are written down."""
-        return self.tile.code(self.lanes, self.wide)
-
-    @property
-    def cycles(self) -> float:
-        """Cycles of one core that arithmetic and picks take."""
-        one = self.tile.cycles(self.lanes, (self.depth, self.high, self.wide))
-        return self.spec.batch * one
-
-    @cached_property
-    def outside(self) -> frozenset[int]:
-        """Pixels a tile reads, by their distance from the first, that some tile has not."""
-        tiles, wide = self.tiles, self.wide
-        every = readers(self.tile.columns, self.tile.taps, wide)
-        if self.tile.taps < wide.kernel_size:
-            return frozenset(every)  # other taps come in later turns
-        firsts = [tiles.first_read(tiles.start(n)) for n in range(tiles.count)]
-        return frozenset(
-            place
-            for place in every
-            if any(not 0 <= first + place < wide.input_size for first in firsts)
-        )
-
-    @property
-    def blocks_inside(self) -> bool:
-        """Whether all blocks of a tile come before the next tile, while weights stay near.
-
-        Then whole pixels are read and written one after the other.
-        """
-        return self.weights * self.lanes.blocks * self.item_size <= _NEAR_BYTES
-
-    @property
-    def lines_inside(self) -> range:
-        """The pairs of rows whose products have all their rows in the image."""
-        if self.pairs is None:
-            return range(0)
-        high, step = self.high, 2 * self.high.stride
-        offsets = [offset for product in self.pairs.products for offset, _ in product.rows]
-        first = -(-(high.padding[0] - min(offsets)) // step)
-        behind = (high.input_size - 1 + high.padding[0] - max(offsets)) // step + 1
-        return range(max(first, 0), min(behind, self.lines))
-
-    @cached_property
-    def kernel_rows(self) -> int:
-        """Rows of weights of a kernel plane: the products of a pair, or the kernel's."""
-        return len(self.pairs.products) if self.pairs else self.high.kernel_size
-
-    @property
-    def weights(self) -> int:
-        """Numbers of the weight of one block."""
-        rows = self.depth.kernel_size * self.kernel_rows
-        return rows * self.lanes.inputs * self.wide.kernel_size * self.lanes.lanes
-
-    def packed(self, w: Tensor) -> Tensor:
-        """By blocks: kernel plane, row or product, turn, column, lane."""
-        lanes = self.lanes
-        kernel = (self.depth.kernel_size, self.high.kernel_size, self.wide.kernel_size)
-        w = w.to(getattr(torch, self.wide_name)).reshape(*w.shape[:2], *kernel)
-        if self.pairs:
-            w = torch.stack([product.weights(w, 3) for product in self.pairs.products], 3)
-        real = [lane if lane < lanes.used else 0 for lane in range(lanes.lanes)]
-        firsts = torch.tensor([lanes.first(n) * lanes.outputs for n in range(lanes.blocks)])
-        outputs = firsts[:, None, None] + torch.tensor(real)
-        turns = [[lanes.input(turn, lane) for lane in real] for turn in range(lanes.inputs)]
-        packed = w[outputs, torch.tensor(turns, dtype=torch.long).view(-1, lanes.lanes)]
-        packed[:, :, lanes.used :] = 0
-        return packed.permute(0, 3, 4, 1, 5, 2).contiguous()
-
-
 class _Recording:
     """The routine for one spec."""
 
-    def __init__(self, layout: _Layout) -> None:
+    def __init__(self, layout: GroupLayout) -> None:
         self.of, spec = layout, layout.spec
         self.kind = "f64" if spec.dtype == "float64" else "f32"
         r = self.r = Routine("grouped_channels_last", layout.items)
@@ -307,9 +206,7 @@ class _Recording:
         of, r, lanes = self.of, self.r, self.lanes
         group = r.minimum(block * lanes.together, lanes.groups - lanes.together)
         self.output, size = group * lanes.outputs, of.tile.columns
-        start = r.const(0, self.kind, lanes.lanes)
-        if self.b:
-            start = r.load(self.b, self.output, lanes.lanes, self.real)
+        nothing = [r.const(0, self.kind, lanes.lanes)] * size
         row = self.line * ((2 if of.pairs else 1) * of.high.stride) - of.high.padding[0]
         plane = self.n * of.depth.input_size + self.od * of.depth.stride - of.depth.padding[0]
         place = column * of.wide.stride - of.wide.padding[0]
@@ -319,9 +216,10 @@ class _Recording:
             outside,
         )  # fmt: skip
         if of.pairs is None:
-            self.store(self.one_row([start] * size, line), column, 0)
+            self.store(self.one_row(nothing, line), column, 0)
             return
-        sums = self.two_rows(of.pairs, [start] * size, line, row)
+        self.ahead = Ahead(r, self.next_pixels(line, column), of.tile.chances(lanes, of.wide))
+        sums = self.two_rows(of.pairs, nothing, line, row)
         self.store(sums[:size], column, 0)
         if of.high.output_size % 2 == 0:
             self.store(sums[size:], column, 1)
@@ -329,12 +227,34 @@ class _Recording:
             with r.when(self.line < of.lines - 1):
                 self.store(sums[size:], column, 1)
 
-    def store(self, sums: Sequence[Value], column: Value, down: int) -> None:
-        """Store the outputs of a row."""
-        of, r = self.of, self.r
+    def next_pixels(self, line: Line, column: Value) -> list[tuple[Buffer, Value]]:
+        """What the tile to the right of a pair's reads of rows that are new, and what it writes."""
+        of, wide, size = self.of, self.of.wide, self.of.tile.columns
+        inputs, outputs = of.spec.in_channels, of.spec.out_channels
+        last = of.pairs.last_row if of.pairs else 0
+        rows = range(max(0, last + 1 - 2 * of.high.stride), last + 1)
+        x = line.pixel + ((size - 1) * wide.stride + wide.span) * inputs
+        return [
+            *pixels(self.x, x, rows, size * wide.stride, (wide.input_size * inputs, inputs)),
+            *pixels(
+                self.y, self.target(column + size, 0), range(2), size,
+                (wide.output_size * outputs, outputs),
+            ),
+        ]  # fmt: skip
+
+    def target(self, column: Value, down: int) -> Value:
+        """Where an output of the tile's first row, or that below, goes."""
+        of = self.of
         row = (self.n * of.depth.output_size + self.od) * of.high.output_size + down
         row = row + self.line * (2 if of.pairs else 1)
-        at = (row * of.wide.output_size + column) * of.spec.out_channels + self.output
+        return (row * of.wide.output_size + column) * of.spec.out_channels + self.output
+
+    def store(self, sums: Sequence[Value], column: Value, down: int) -> None:
+        """Store the outputs of a row."""
+        of, r, at = self.of, self.r, self.target(column, down)
+        if self.b:  # at the end, because every sum with it in would round to its size
+            bias = r.load(self.b, self.output, of.lanes.lanes, self.real)
+            sums = [total + bias for total in sums]
         for n, total in enumerate(sums):
             value = activated(r, of.spec.activation, total)
             r.store(self.y, at + n * of.spec.out_channels, value, self.real)
@@ -355,7 +275,10 @@ class _Recording:
 
             def row(kh: Value, sums: Sequence[Value]) -> Sequence[Value]:
                 one = self.moved(first, nothing, kh * of.high.dilation, kh)
-                return self.sums.over_columns(sums, one)
+                size, step = of.tile.columns * of.wide.stride, of.spec.in_channels
+                after = pixels(self.x, one.pixel + size * step, (0,), size, (0, step))
+                chances = of.tile.chances(of.lanes, of.wide)
+                return self.sums.over_columns(sums, one, Ahead(r, after, chances))
 
             return looped(r, self.seen, sums, row)
 
@@ -391,7 +314,7 @@ class _Recording:
                     if self.at_border:
                         one = replace(one, row=row)
                     half = goals.index(product.to)
-                    halves[half] = self.sums.product(halves[half], one, product)
+                    halves[half] = self.sums.product(halves[half], one, product, self.ahead)
             return [*halves[0], *halves[1]]
 
         return looped(r, self.planes, sums, plane)

@@ -41,6 +41,7 @@ from ....parts.rows.sums import RowSums
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
+from ...gathered import Gathered
 from ...geometry import Axis
 from ...packed import Packed
 from ..refusals import REGISTER_BYTES, refusals
@@ -65,7 +66,7 @@ class RowPairsCpu(Algorithm):
     """Two rows at a time, vectors along the output channels."""
 
     tasks = frozenset({"forward"})
-    weight_seconds = (150e-6, 8.0e-9)
+    weight_seconds = (40e-6, 3.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """What has no pairs of rows, or none that save anything."""
@@ -104,7 +105,7 @@ class RowPairsCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pack = Packed(layout.packed)
+        pack = Packed(layout.packing())
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y = make()
@@ -172,8 +173,6 @@ class _Layout:
         pair = self.tile.cycles(self.terms) + vectors * _SUM_CYCLES
         return planes * self.pairs * pair
 
-    # -- the weight -------------------------------------------------------------------------------
-
     @property
     def weights(self) -> int:
         """Numbers of the weight for one block of output channels."""
@@ -185,14 +184,15 @@ class _Layout:
         """Numbers of the packed weight."""
         return self.spec.groups * self.blocks.count * self.weights
 
-    def packed(self, w: Tensor) -> Tensor:
-        """By groups and blocks of output channels: plane, product, input channel, column, lane."""
-        spec = self.spec
+    def packing(self) -> Gathered:
+        """What packs a weight: by groups and blocks of output channels, then plane, product, input
+        channel, column, lane."""
         kernel = (self.depth.kernel_size, self.high.kernel_size, self.wide.kernel_size)
-        w = w.to(getattr(torch, self.wide_name))
-        w = w.reshape(spec.groups, self.outputs, self.inputs, *kernel).permute(0, 3, 4, 2, 5, 1)
-        rows = [product.weights(w, 2) for product in self.pairing.products]
-        return self.blocks.packed(torch.stack(rows, 2))
+        return Gathered(
+            (self.spec.groups, self.outputs, self.inputs, *kernel),
+            lambda w: self.blocks.packed(w.permute(0, 3, 4, 2, 5, 1)),
+            [product.factors(kernel[1]) for product in self.pairing.products], axis=3,
+        )  # fmt: skip
 
 
 class _Recording:
@@ -210,7 +210,7 @@ class _Recording:
         self.sums = ChannelSums(r, self.w, layout.tile, layout.inputs)
         self.results = Results(
             r, self.y, layout.last, spec.out_channels, prod(spec.output_size),
-            layout.blocks.size, layout.lanes, spec.activation,
+            layout.blocks.size, layout.lanes, spec.activation, self.b,
         )  # fmt: skip
         with r.work() as item:
             self.item(item)
@@ -250,20 +250,11 @@ class _Recording:
             top=pair * (2 * of.high.stride) - of.high.padding[0],
         )  # fmt: skip
 
-    # -- the tiles --------------------------------------------------------------------------------
-
     def tile(self, pair: Value, output: Value, column: Value, weights: Value) -> None:
         """Sum up and store the outputs of two rows from a column on."""
         of, r = self.of, self.r
         channel = self.group * of.outputs + output
-        start = [r.const(0, self.kind, of.lanes)] * of.tile.vectors
-        nothing = start * of.tile.columns
-        if self.b:
-            places = [
-                (channel + v * of.lanes, of.lanes, self.results.real(v)) for v in range(len(start))
-            ]
-            start = [r.load(self.b, *place) for place in places]
-        sums = start * of.tile.columns
+        sums = nothing = [r.const(0, self.kind, of.lanes)] * (of.tile.vectors * of.tile.columns)
         half, x = len(sums), column * (of.wide.stride * of.sums.steps[1])
         both, apart, each = (of.pairing.count(to) for to in (Goal.BOTH, Goal.APART, Goal.FIRST))
         if both:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import opaque, taps, transpose
 from ....parts.gemm import gather_panel, problem
@@ -31,12 +31,11 @@ from ....parts.weights.channels_layout import (
 )
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...geometry import Axis
-from ...operands import laid_out
-from ..parted import added
+from ...layouts import laid_out
+from ..refusals import REGISTER_BYTES, weight_refusals
+from ..spans import span_of
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _CALL_SECONDS = 5e-6
 _MOST_OUTPUTS = 64  # of a group, whose numbers are arranged one by one
 _PARTS = (channels, channels_layout, gather_panel, opaque, problem, tap_groups, taps, transpose)
@@ -50,24 +49,16 @@ class WeightChannelsLastCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but small groups, on channels-last images of floating-point numbers."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
+        reasons = weight_refusals(spec)
         if spec.layout != "channels_last":
             reasons.append(f"needs channels-last images, has {spec.layout}")
-        lanes = host_target().lanes(_DTYPES.get(spec.dtype, 4))
+        lanes = host_target().lanes(REGISTER_BYTES.get(spec.dtype, 4))
         if (inputs := spec.in_channels // spec.groups) > lanes:
             reasons.append(f"needs groups of at most {lanes} channels, has {inputs}")
         if (products := spec.out_channels // spec.groups) > _MOST_OUTPUTS:
             reasons.append(
                 f"spreads at most {_MOST_OUTPUTS} output channels of a group, has {products}"
             )
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if 0 in (spec.batch, spec.in_channels, *spec.input_size):
-            reasons.append(f"needs something to sum up, has x of {spec.x_shape}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
@@ -77,39 +68,42 @@ class WeightChannelsLastCpu(Algorithm):
         return _CALL_SECONDS + max(computing, spec.bytes / machine.bandwidth)
 
     def workspace(self, spec: ConvSpec) -> int:
-        """Every thread's panels and sums, and the parts of the sum where there are several."""
+        """Every thread's panel, and all parts of the sums."""
         layout = _layout(spec)
-        own = torch.get_num_threads() * (layout.panel_numbers + layout.sum_numbers)
-        return (own + layout.parts * layout.problem.numbers) * layout.problem.item_size
+        own = torch.get_num_threads() * layout.panel_numbers
+        return (own + layout.parts * layout.sum_numbers) * layout.problem.item_size
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, gy)`."""
         layout = _layout(spec)
-        routine = compiled(
-            f"{self.name} {layout.problem}", 5,
-            lambda: channels.ChannelsRoutine(self.name, layout).r, sources=_SOURCES,
+        summing = compiled(
+            f"{self.name} sums {layout.problem}", 4,
+            lambda: channels.ChannelSums(self.name, layout).r, sources=_SOURCES,
+        )  # fmt: skip
+        adding = compiled(
+            f"{self.name} adds {layout.problem}", 2,
+            lambda: channels.AddedSums(self.name, layout).r, sources=_SOURCES,
         )  # fmt: skip
         wide: torch.dtype = getattr(torch, layout.problem.wide)
-        panel, sums, parts = layout.panel_numbers, layout.sum_numbers, layout.parts
-        several = (parts,) if parts > 1 else ()
-        make = allocator((*several, *spec.w_shape), layout.problem.wide, "contiguous")
-        launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
+        panel, parts = layout.panel_numbers, layout.parts * layout.sum_numbers
+        make = allocator(spec.w_shape, layout.problem.wide, "contiguous")
+        launch = launcher(summing, 2 * spec.executed_macs, spec.bytes)
+        add = launcher(adding, parts, parts * wide.itemsize)
 
         def run(x: Tensor, gy: Tensor) -> Tensor:
-            gy = laid_out(gy, "channels_last")
-            gw, threads = make(), torch.get_num_threads()
-            own = torch.empty(threads * (panel + sums), dtype=wide)
-            first = own.data_ptr()
-            after = first + threads * panel * wide.itemsize
-            launch(gw.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)
-            return (added(gw) if several else gw).to(x.dtype)
+            gy, gw = laid_out(gy, "channels_last"), make()
+            own = torch.empty(parts + torch.get_num_threads() * panel, dtype=wide)
+            sums = own.data_ptr()
+            launch(sums, x.data_ptr(), gy.data_ptr(), sums + parts * wide.itemsize)
+            add(gw.data_ptr(), sums)
+            return gw.to(x.dtype)
 
         return run
 
 
 def _layout(spec: ConvSpec) -> ChannelsLayout:
-    axes = [Span()] * (3 - spec.dims) + [_span(axis) for axis in spec.axes]
-    lanes = host_target().lanes(_DTYPES[spec.dtype])
+    axes = [Span()] * (3 - spec.dims) + [span_of(axis) for axis in spec.axes]
+    lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
     while lanes > 4 and spec.in_channels <= lanes // 2:
         lanes //= 2
     return best_channels_layout(
@@ -126,13 +120,6 @@ def _layout(spec: ConvSpec) -> ChannelsLayout:
             registers=32 if host_target().vector_bits == 512 else 16,
         )
     )
-
-
-def _span(axis: Axis) -> Span:
-    return Span(
-        axis.output_size, axis.input_size, axis.kernel_size, axis.stride, axis.padding[0],
-        axis.dilation,
-    )  # fmt: skip
 
 
 ALGORITHM = WeightChannelsLastCpu()
