@@ -57,6 +57,14 @@ SMALL = (
     "forward n1 c5 o5 i4x5x6 k3x3x3 p1 g5 bias channels_last float64 cpu",
     "forward n1 c3 o3 i5x70 k3x7 p1x3 g3 relu channels_last float32 cpu",
     "forward n1 c33 o33 i4x5 k2x2 p1+0 g33 channels_last bfloat16 cpu",
+    # a residual, that lies as the result does or not
+    "forward n2 c3 o4 i5x6 k3x3 p1 bias residual relu float32 cpu",
+    "forward n1 c8 o33 i7x8 k3x3 s2 p1 residual channels_last float32 cpu",
+    "forward n1 c6 o6 i5x7 k3x2 p1+0x1 g6 bias residual residual_apart gelu float32 cpu",
+    "forward n2 c9 o5 i4x6 k1x1 residual residual_apart relu channels_last float32 cpu",
+    "forward n1 c4 o6 i9 k3 p1 g2 residual float64 cpu",
+    "forward n1 c4 o6 i9x9 k3x3 p1 bias residual silu bfloat16 cpu",
+    "forward n1 c3 o2 i3x5x4 k2x2x2 p1+0 residual relu6 strided float32 cpu",
     # other dtypes
     "forward n2 c2 o4 i5x6 k3x3 s2 p1 g2 bias float64 cpu",
     "forward n1 c4 o4 i9x8 k3x3 p1 g4 bias bfloat16 cpu",

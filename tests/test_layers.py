@@ -30,11 +30,15 @@ MAY_IMPORT = (
     ("faltung.ops.spelling", ("faltung.errors", "faltung.ops.arguments", "faltung.ops.geometry")),
     ("faltung.ops.operands", ("faltung.errors",)),
     ("faltung.ops.pages", ()),
-    ("faltung.ops.calling", ("faltung.lang", "faltung.ops.pages")),
+    ("faltung.ops.tracing", ()),
+    ("faltung.ops.memory", ("faltung.ops.pages",)),
+    ("faltung.ops.calling", ("faltung.lang", "faltung.ops.memory")),
     (
         "faltung.ops.rearranged",
-        ("faltung.lang", "faltung.parts", "faltung.ops.operands"),
+        ("faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.operands"),
     ),
+    ("faltung.ops.layouts", ("faltung.ops.operands", "faltung.ops.rearranged")),
+    ("faltung.ops.gathered", ()),
     ("faltung.ops.packed", ("faltung.errors", "faltung.ops.pages")),
     ("faltung.ops.activations", ("faltung.errors",)),
     ("faltung.ops.padding", ("faltung.ops.geometry",)),
@@ -52,10 +56,13 @@ MAY_IMPORT = (
             "faltung.planning", "faltung.machine", "faltung.lang", "faltung.parts",
             "faltung.ops.geometry", "faltung.ops.padding", "faltung.ops.operands",
             "faltung.ops.activations", "faltung.ops.calling", "faltung.ops.packed",
-            "faltung.ops.rearranged", "faltung.ops.{family}.mirrored",
-            "faltung.ops.{family}.parted", "faltung.ops.{family}.spec",
-            "faltung.ops.{family}.refusals",
-            "faltung.ops.{family}.filtered_lines",
+            "faltung.ops.rearranged", "faltung.ops.gathered", "faltung.ops.layouts",
+            "faltung.ops.{family}.mirrored", "faltung.ops.{family}.residual",
+            "faltung.ops.{family}.dense_memory", "faltung.ops.{family}.parted",
+            "faltung.ops.{family}.group_layout", "faltung.ops.{family}.refusals",
+            "faltung.ops.{family}.spec",
+            "faltung.ops.{family}.filtered_lines", "faltung.ops.{family}.spans",
+            "faltung.ops.{family}.transformed_filters",
         ),
     ),
     (
@@ -77,16 +84,44 @@ MAY_IMPORT = (
         ),
     ),
     (
+        "faltung.ops.{family}.residual",
+        (
+            "faltung.planning", "faltung.machine", "faltung.ops.activations",
+            "faltung.ops.layouts", "faltung.ops.operands", "faltung.ops.{family}.spec",
+        ),
+    ),
+    (
+        "faltung.ops.{family}.dense_memory",
+        (
+            "faltung.planning", "faltung.machine", "faltung.ops.layouts",
+            "faltung.ops.{family}.spec",
+        ),
+    ),
+    (
         "faltung.ops.{family}.mirrored",
         (
-            "faltung.planning", "faltung.machine", "faltung.ops.geometry", "faltung.ops.operands",
+            "faltung.planning", "faltung.machine", "faltung.ops.geometry", "faltung.ops.layouts",
             "faltung.ops.packed", "faltung.ops.rearranged", "faltung.ops.{family}.spec",
         ),
     ),
     ("faltung.ops.{family}.parted", ()),
+    ("faltung.ops.{family}.spans", ("faltung.parts", "faltung.ops.geometry")),
+    (
+        "faltung.ops.{family}.transformed_filters",
+        (
+            "faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.{family}.spec",
+        ),
+    ),
     (
         "faltung.ops.{family}.filtered_lines",
         ("faltung.machine", "faltung.ops.geometry", "faltung.ops.{family}.spec", "faltung.parts"),
+    ),
+    (
+        "faltung.ops.{family}.group_layout",
+        (
+            "faltung.lang", "faltung.parts", "faltung.ops.gathered", "faltung.ops.geometry",
+            "faltung.ops.{family}.refusals", "faltung.ops.{family}.spec",
+        ),
     ),
     ("faltung.ops.{family}.refusals", ("faltung.lang", "faltung.ops.{family}.spec")),
     (
@@ -106,7 +141,8 @@ MAY_IMPORT = (
         (
             "faltung.errors", "faltung.planning", "faltung.settings", "faltung.torch_ops",
             "faltung.ops.arguments", "faltung.ops.geometry", "faltung.ops.operands",
-            "faltung.ops.activations", "faltung.ops.{family}.spec",
+            "faltung.ops.activations", "faltung.ops.layouts", "faltung.ops.tracing",
+            "faltung.ops.{family}.spec",
             "faltung.ops.{family}.arguments", "faltung.ops.{family}.autograd",
             "faltung.ops.{family}.dispatch", "faltung.ops.{family}.api",
             "faltung.ops.{family}.modules", "faltung.ops.{family}.operator",
@@ -118,9 +154,10 @@ MAY_IMPORT = (
         "faltung.torch_ops",
         (
             "faltung.torch_ops", "faltung.settings", "faltung.ops.activations",
-            "faltung.ops.operands", "faltung.ops.conv.autograd", "faltung.ops.conv.operator",
-            "faltung.planning", "faltung.ops.deform.api", "faltung.ops.unfold.arguments",
-            "faltung.ops.unfold.spec",
+            "faltung.ops.operands", "faltung.ops.layouts", "faltung.ops.conv.autograd",
+            "faltung.ops.conv.operator",
+            "faltung.planning", "faltung.ops.deform.api", "faltung.ops.unfold.autograd",
+            "faltung.ops.unfold.operator", "faltung.ops.unfold.spec", "faltung.ops.tracing",
         ),
     ),
     ("faltung.tools", ("faltung",)),
@@ -130,7 +167,7 @@ MAY_IMPORT = (
         (
             "faltung.errors", "faltung.functional", "faltung.machine", "faltung.nn",
             "faltung.ops.conv.dispatch", "faltung.ops.conv.spec", "faltung.ops.operands",
-            "faltung.optimize", "faltung.planning", "faltung.settings",
+            "faltung.ops.layouts", "faltung.optimize", "faltung.planning", "faltung.settings",
         ),
     ),
     ("faltung", ("faltung.errors", "faltung.planning", "faltung.settings", "faltung.by_hand",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from faltung import ConvSpec
 from faltung.ops.conv.operator import arguments_of
-from faltung.ops.operands import laid_out
+from faltung.ops.layouts import laid_out
 
 # every argument, in every number of dimensions; each holds for the three tasks
 PROBLEMS = (
@@ -29,9 +29,10 @@ def problem(task: str, words: str, dtype: str = "float64") -> ConvSpec:
     return ConvSpec.parse(f"{task} {words} {dtype} cpu")
 
 
-def operands(spec: ConvSpec, *, biased: bool = False) -> list[Tensor]:
-    """Whole numbers for a task, lying as the spec says."""
+def operands(spec: ConvSpec, *, biased: bool = False, added: bool = False) -> list[Tensor]:
+    """Whole numbers for a task, lying as the spec says; perhaps a bias, perhaps a residual."""
     shapes = [*spec.operand_shapes, *[spec.result_shape[1:2]] * biased]
+    shapes += [spec.result_shape] * added
     dtype = getattr(torch, spec.dtype)
     first, *others = [torch.randint(-4, 5, shape).to(dtype) for shape in shapes]
     return [laid_out(first, spec.layout), *others]
@@ -43,10 +44,10 @@ def arguments(spec: ConvSpec, activation: str | None = None) -> tuple[Any, ...]:
     return (*others, activation, changing_weight, algorithm)
 
 
-def conv(spec: ConvSpec, *given: Tensor, activation: str | None = None) -> Tensor:
+def conv(spec: ConvSpec, *given: Tensor | None, activation: str | None = None) -> Tensor:
     """The operator with the arguments of a spec."""
-    first, second, bias = (*given, None)[:3]
+    first, second, bias, residual = (*given, None, None)[:4]
     result: Tensor = torch.ops.faltung.conv.default(
-        first, second, bias, *arguments(spec, activation)
+        first, second, bias, residual, *arguments(spec, activation)
     )
     return result

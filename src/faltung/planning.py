@@ -80,6 +80,10 @@ class Algorithm(ABC):
         """The spec that it does in the place of this one, where another one is the same."""
         return spec
 
+    def adds(self, spec: Any) -> bool:
+        """Whether it adds a residual itself, where it stores its result; else someone else does."""
+        return False
+
     @abstractmethod
     def build(self, spec: Any) -> Run:
         """The callable that does the task: `run(*operands) -> result`."""

@@ -29,7 +29,7 @@ PROBLEMS = (
 def test_any_operand_may_be_batched_along_any_axis(task: str, words: str) -> None:
     spec = problem(task, words)
     fused = task != "grad_weight"
-    singles = [operands(spec, biased=fused) for _ in range(3)]
+    singles = [operands(spec, biased=fused, added=fused) for _ in range(3)]
 
     def call(*given: Tensor) -> Tensor:
         return conv(spec, *given, activation="relu" if fused else None)
@@ -45,7 +45,7 @@ def test_any_operand_may_be_batched_along_any_axis(task: str, words: str) -> Non
         expected = torch.stack([call(*given) for given in picked])
         for dim in (0, 1, -1) if any(batched) else ():
             dims = [dim if several else None for several in batched]
-            if dims[2:] not in ([], [None]):
+            if dims[2:] and dims[2] is not None:
                 dims[2] = min(dim, 1)  # a bias has one axis of its own
             given = [
                 torch.stack(tensors, dim=d) if d is not None else tensors[0]
@@ -54,6 +54,22 @@ def test_any_operand_may_be_batched_along_any_axis(task: str, words: str) -> Non
             before = faltung.usage()
             assert torch.equal(vmap(call, tuple(dims))(*given), expected), (batched, dims)
             assert sum((faltung.usage() - before).values()) == 1
+
+
+def test_a_residual_alone_or_of_another_level(whole: Whole) -> None:
+    x, w, y = whole(2, 4, 5, 5), whole(4, 4, 3, 3), whole(3, 2, 4, 5, 5)
+    plain = F.conv2d(x, w, None, 1, 1)
+
+    def layer(x: Tensor, y: Tensor) -> Tensor:
+        return FF.conv2d(x, w, None, 1, 1, residual=y, activation="relu")
+
+    assert torch.equal(vmap(lambda y: layer(x, y))(y), (plain + y).relu())
+    expected = torch.stack([(n * plain + y).relu() for n in range(4)])
+    numbers = torch.arange(4.0, dtype=torch.float64)
+    assert torch.equal(vmap(lambda n: vmap(lambda y: layer(n * x, y))(y))(numbers), expected)
+    expected = torch.stack([(k * plain + x).relu() for k in range(4)])
+    assert torch.equal(vmap(lambda k: FF.conv2d(x, k * w, None, 1, 1, residual=x).relu())(numbers),
+                       expected)  # fmt: skip
 
 
 def test_one_level_inside_another(whole: Whole) -> None:

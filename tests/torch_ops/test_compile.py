@@ -50,6 +50,9 @@ CALLS: dict[str, Callable[..., Tensor]] = {
     "transposed": lambda x, w, b: FF.conv_transpose2d(x, w.transpose(0, 1), None, 2, 1, 1, 1),
     "by name": lambda x, w, b: FF.conv2d(x, w, b, 1, 1, 1, 2, algorithm="native_torch"),
     "1-D": lambda x, w, b: FF.causal_conv1d(x[..., 0], w[..., 0], b, 2, 1, 2, activation="silu"),
+    "residual": lambda x, w, b: FF.conv2d(x, w[:4], b[:4], 1, "same", 1, 2, residual=x),
+    "of one image": lambda x, w, b: FF.conv2d(x[0], w, b, 1, 0, 1, 2, residual=x[0, :1].expand(
+        6, -1, -1)[:, 1:-1, 1:-1], activation="silu"),
     "3-D": lambda x, w, b: FF.conv3d(x[..., None], w[..., None], b, 1, 1, 1, 2),
     "separable": lambda x, w, b: FF.depthwise_separable_conv2d(x, w[:4, :1], w[..., :1, :1].repeat(
         1, 2, 1, 1), None, b, 1, 1),
@@ -69,11 +72,17 @@ def test_one_graph_with_the_operator(name: str, whole: Whole) -> None:
 def test_one_graph_for_every_size(whole: Whole) -> None:
     counter = CompileCounterWithBackend("aot_eager")
     w = whole(6, 2, 3, 3)
-    call = compiled(lambda x: FF.conv2d(x, w, None, 2, "same", 1, 2), counter, dynamic=True)
+    u = whole(6, 3, 1, 1)
+
+    def layers(x: Tensor) -> Tensor:
+        y = FF.conv2d(x, w, None, 2, "same", 1, 2)
+        return FF.conv2d(y, u, None, 1, "same", 1, 2, residual=y)
+
+    call = compiled(layers, counter, dynamic=True)
     # the first has no two sizes alike, which PyTorch would take for the same symbol
     for size in ((7, 4, 10, 11), (3, 4, 9, 9), (5, 4, 16, 3), (2, 4, 33, 64)):
         x = whole(*size)
-        assert torch.equal(call(x), FF.conv2d(x, w, None, 2, "same", 1, 2))
+        assert torch.equal(call(x), layers(x))
     assert counter.frame_count == 1
 
 
@@ -161,6 +170,8 @@ def test_a_wrong_call_says_what_is_wrong(whole: Whole) -> None:
     for call in (FF.conv2d, compiled(FF.conv2d)):
         with pytest.raises(Exception, match="input has 3 channels but weight"):
             call(x, w)
+        with pytest.raises(Exception, match=r"residual must have the shape \(2, 6, 4, 5\) of the"):
+            call(x, w[:, :3], residual=x)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.export import Dim, export
 from torch.func import grad, jvp, vmap
 
 import faltung
@@ -39,20 +41,79 @@ CALLS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
 }
 
 
-@pytest.mark.parametrize("dynamic", [False, True], ids=["fixed sizes", "any size"])
 @pytest.mark.parametrize("name", CALLS)
-def test_one_graph_with_gradients(name: str, dynamic: bool, whole: Whole) -> None:
+def test_one_graph_with_gradients(name: str, whole: Whole) -> None:
     call, shapes = CALLS[name]
-    graph = compiled(call, dynamic=dynamic)
-    for batch in (1, 3) if dynamic else (3,):
-        given = [whole(*shape) / 2 for shape in shapes]
-        if len(given) == 1 and name != "unfold of one":
-            given = [given[0].repeat(batch, *[1] * (given[0].dim() - 1))]
-        leaves = [t.requires_grad_() for t in given]
-        found, expected = graph(*leaves), call(*leaves)
-        assert torch.equal(found, expected) and expected.abs().sum() > 0
-        both = (torch.autograd.grad(y.square().sum(), leaves) for y in (found, expected))
-        assert all(map(torch.equal, *both))
+    check(compiled(call), call, [whole(*shape) / 2 for shape in shapes])
+
+
+# no two sizes of the first alike, which PyTorch would take for the same symbol
+OF_ANY_SIZE: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]]] = {
+    "unfold": (
+        lambda x: FF.unfold(x, (2, 3), 2, "same", 2, padding_mode="reflect"),
+        lambda n, h, w: [(n, 3, h, w)],
+    ),
+    "unfold by PyTorch's": (
+        lambda x: FF.unfold(x, 3, 2, 1, 2), lambda n, h, w: [(n, 3, h, w)],
+    ),
+    "fold": (
+        lambda c, x: FF.fold(c, x.shape[2:], 3, padding=((1, 0), 1), stride=2),
+        lambda n, h, w: [(n, 36, (h // 2) * ((w + 1) // 2)), (1, 1, h, w)],
+    ),
+    "deform_conv2d": (
+        lambda x, o, w, b, m: FF.deform_conv2d(x, o, w, b, 2, "same", 1, m, activation="relu"),
+        lambda n, h, w: [
+            (n, 12, h, w), (n, 18, (h + 1) // 2, (w + 1) // 2), (15, 4, 3, 3), (15,),
+            (n, 9, (h + 1) // 2, (w + 1) // 2),
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ANY_SIZE)
+def test_one_graph_for_every_size(name: str, whole: Whole) -> None:
+    call, shapes = OF_ANY_SIZE[name]
+    counter = CompileCounterWithBackend("aot_eager")
+    graph = compiled(call, dynamic=True, backend=counter)
+    for size in ((7, 11, 20), (4, 9, 6), (5, 16, 8)):
+        check(graph, call, [whole(*shape) / 2 for shape in shapes(*size)])
+    assert counter.frame_count == 1
+
+
+def check(graph: Any, call: Any, given: list[Tensor]) -> None:
+    """The numbers and the gradients of the call, to the bit."""
+    leaves = [t.requires_grad_() for t in given]
+    found, expected = graph(*leaves), call(*leaves)
+    assert torch.equal(found, expected) and expected.abs().sum() > 0
+    both = (
+        torch.autograd.grad(y.square().sum(), leaves, allow_unused=True, materialize_grads=True)
+        for y in (found, expected)
+    )
+    assert all(map(torch.equal, *both))
+
+
+# PyTorch's own, of its own data structures
+@pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")
+@pytest.mark.parametrize("strict", [False, True])
+def test_deformable_convolution_is_exported_for_every_size(strict: bool, whole: Whole) -> None:
+    class Layer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.where = faltung.nn.Conv2d(4, 18, 3, padding=1).double()
+            self.layer = faltung.nn.DeformConv2d(4, 6, 3, padding=1).double()
+            for parameter in self.parameters():
+                parameter.data = whole(*parameter.shape, most=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.layer(x, self.where(x) / 4)
+            return result
+
+    model = Layer()
+    sizes = ({0: Dim("n"), 2: Dim("h", min=3), 3: Dim("w", min=3)},)
+    program = export(model, (whole(2, 4, 9, 8),), dynamic_shapes=sizes, strict=strict)
+    for size in ((2, 9, 8), (1, 16, 5), (5, 3, 4)):
+        x = whole(size[0], 4, *size[1:])
+        assert torch.equal(program.module()(x), model(x)) and model(x).abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -84,4 +145,4 @@ def test_modules_and_what_a_graph_holds(whole: Whole) -> None:
     )
     x = whole(2, 3, 6, 5)
     assert torch.equal(compiled(model, backend=note)(x), model(x))
-    assert seen == ["faltung.unfold", "faltung.fold"]
+    assert seen == ["faltung.unfold.default", "faltung.fold.default"]

@@ -1,5 +1,6 @@
 """The operator under each dispatch key: what PyTorch expects of one, and our numbers."""
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ import faltung
 from faltung import functional as FF
 from faltung.errors import ArgumentError, ArgumentTypeError
 from faltung.ops.conv.autograd import Job
-from faltung.ops.operands import laid_out, memory_layout
+from faltung.ops.layouts import laid_out
+from faltung.ops.operands import memory_layout
 from faltung.settings import current
 from torch_operator import EVERY, arguments, conv, operands, problem
 
@@ -31,15 +33,38 @@ def test_is_a_well_behaved_operator(task: str, words: str) -> None:
         (*quick, "test_aot_dispatch_dynamic") if words.startswith(("n2 c4 o6", "n3")) else quick
     )
     torch.library.opcheck(
-        torch.ops.faltung.conv.default, (*given, None, *arguments(spec)), test_utils=checks
+        torch.ops.faltung.conv.default, (*given, None, None, *arguments(spec)), test_utils=checks
     )
+
+
+@pytest.mark.parametrize(("task", "words"), [case for case in EVERY if case[0] != "grad_weight"])
+def test_with_a_residual_as_well(task: str, words: str) -> None:
+    spec = problem(task, words)
+    given = operands(spec, biased=True, added=True)
+    expected = conv(spec, *given[:3]) + given[3]
+    for residual in (given[3], given[3].mT.contiguous().mT if spec.dims > 1 else given[3]):
+        assert torch.equal(conv(spec, *given[:3], residual), expected)
+        assert torch.equal(conv(spec, *given[:2], None, residual, activation="relu"),
+                           (conv(spec, *given[:2]) + residual).relu())  # fmt: skip
+    quick = ("test_schema", "test_autograd_registration", "test_faketensor")
+    more = ("test_aot_dispatch_dynamic",) if words.startswith(("n2 c4 o6", "n3")) else ()
+    torch.library.opcheck(
+        torch.ops.faltung.conv.default,
+        (*[t.requires_grad_() for t in given], *arguments(spec)),
+        test_utils=(*quick, *more),
+    )
+    if given[0].shape[0]:
+        smooth = [torch.randn_like(t).requires_grad_() for t in given]
+        call = functools.partial(conv, spec, activation="silu")
+        assert torch.autograd.gradcheck(call, smooth, fast_mode=True, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(call, smooth, fast_mode=True, check_fwd_over_rev=True)
 
 
 @pytest.mark.parametrize(("task", "words"), EVERY)
 def test_gives_what_the_plan_gives(task: str, words: str) -> None:
     spec = problem(task, words)
     given = operands(spec)
-    expected = Job(spec, current()).run(*given, None, False)
+    expected = Job(spec, current()).run(*given, None, None, False)
     y = conv(spec, *given)
     assert torch.equal(y, expected) and y.shape == spec.result_shape
     assert "n0" in words or y.abs().sum() > 0
@@ -64,15 +89,17 @@ LAYOUTS = {
 def test_the_result_lies_as_the_trace_was_told(task: str, of_first: str, of_second: str) -> None:
     """Whichever algorithm: PyTorch's looks at the weight as well."""
     spec = problem(task, "n2 c4 o6 i6x7 k3x3 g2", "float32")
-    first, second = operands(spec)
+    first, second, *added = operands(spec, added=task != "grad_weight")
     first, second = LAYOUTS[of_first](first), LAYOUTS[of_second](second)
+    rest: tuple[Tensor | None, ...] = (None, *[LAYOUTS[of_second](t) for t in added])
     with FakeTensorMode() as mode:
-        fake = conv(spec, mode.from_tensor(first), mode.from_tensor(second))
+        stand_ins = [None if t is None else mode.from_tensor(t) for t in (first, second, *rest)]
+        fake = conv(spec, *stand_ins)
     for name in (None, "native_torch"):
         with faltung.using(algorithm=name):
-            y = conv(spec, first, second)
+            y = conv(spec, first, second, *rest)
         assert y.stride() == fake.stride() and y.shape == fake.shape and y.dtype == fake.dtype
-        assert torch.equal(y, conv(spec, first.contiguous(), second.contiguous()))
+        assert torch.equal(y, conv(spec, first.contiguous(), second.contiguous(), None, *added))
     assert memory_layout(y) == ("channels_last" if of_first == "channels_last" else "contiguous")
 
 
@@ -107,17 +134,21 @@ def test_operands_that_do_not_fit_are_refused() -> None:
         ((x, w.float()), ArgumentError, "first is float64 on cpu but second is float32"),
         ((x, w, x[0, 0, 0]), ArgumentError, r"bias must have shape \(6,\), .* got \(7,\)"),
         ((x.to_sparse(), w), ArgumentTypeError, "first must be a dense tensor"),
+        ((x, w, None, x), ArgumentError, r"residual must have the shape \(2, 6, 4, 5\) of the"),
+        ((x, w, None, x.float()), ArgumentError, "first is float64 on cpu but residual is float32"),
     ]
     for given, kind, text in wrong:
         with pytest.raises(kind, match=text):
             conv(spec, *given)
     with pytest.raises(ArgumentError, match="task must be one of 'forward'"):
-        torch.ops.faltung.conv(x, w, None, "back", *arguments(spec)[1:])
+        torch.ops.faltung.conv(x, w, None, None, "back", *arguments(spec)[1:])
     with pytest.raises(ArgumentError, match="algorithm='none' is none of the algorithms"):
-        torch.ops.faltung.conv(x, w, None, *arguments(spec)[:-1], "none")
+        torch.ops.faltung.conv(x, w, None, None, *arguments(spec)[:-1], "none")
     of_weight = problem("grad_weight", "n2 c4 o6 i6x7 k3x3 g2")
-    with pytest.raises(ArgumentError, match="neither a bias nor an activation, got no bias and"):
+    with pytest.raises(ArgumentError, match="nor an activation, got no bias and"):
         conv(of_weight, *operands(of_weight), activation="relu")
+    with pytest.raises(ArgumentError, match="got a residual and activation None"):
+        conv(of_weight, *operands(of_weight), None, w)
     narrow = w[:, :1].clone()
     with FakeTensorMode() as mode, pytest.raises(ArgumentError, match="has operands of shapes"):
         conv(spec, mode.from_tensor(x), mode.from_tensor(narrow))

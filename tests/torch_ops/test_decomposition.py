@@ -20,8 +20,8 @@ OPERATOR = torch.ops.faltung.conv.default
 def test_the_same_numbers(task: str, words: str) -> None:
     spec = problem(task, words)
     fused = task != "grad_weight"
-    given = operands(spec, biased=fused)
-    padded, activation = [*given, None][:3], "relu" if fused else None
+    given = operands(spec, biased=fused, added=fused)
+    padded, activation = [*given, None, None][:4], "relu" if fused else None
     assert torch.equal(
         conv_by_aten(*padded, *arguments(spec, activation)),
         conv(spec, *given, activation=activation),
@@ -33,6 +33,7 @@ class Model(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.block = faltung.nn.Conv2d(3, 3, 3, padding=1, activation="relu")
         self.layers = nn.Sequential(
             faltung.nn.Conv2d(3, 4, 3, stride=2, padding="same", activation="relu"),
             faltung.nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, padding_mode="circular"),
@@ -45,7 +46,7 @@ class Model(nn.Module):
             parameter.data = torch.randint(-1, 2, parameter.shape).to(parameter.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.layers(x)
+        result: torch.Tensor = self.layers(self.block(x, residual=x))
         return result
 
 

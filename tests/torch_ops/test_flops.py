@@ -23,7 +23,7 @@ def counted(call: Any) -> int:
 def test_twice_the_multiply_adds(task: str, words: str) -> None:
     spec = problem(task, words)
     shapes = [t.shape for t in operands(spec)]
-    assert conv_flops(*shapes, None, *arguments(spec)) == 2 * spec.macs
+    assert conv_flops(*shapes, None, None, *arguments(spec)) == 2 * spec.macs
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

@@ -2,6 +2,9 @@
 
 PyTorch takes `stride=2`, `stride=(2, 1)` and `stride=[2]`; we take the same, say what is wrong with
 anything else, and hand on tuples of plain integers.
+
+`torch.compile` reads all of this anew at every layer, and takes half a millisecond for a function
+called. So what nearly every call says is looked for first, in as few of them as possible.
 """
 
 import operator
@@ -30,6 +33,17 @@ def integer(value: Any, what: str) -> int:
 
 def integers(value: Any, dims: int, what: str, *, minimum: int) -> tuple[int, ...]:
     """One integer per axis from an integer, a sequence of one, or a sequence of `dims`."""
+    given = value if type(value) is tuple and len(value) == dims else (value,) * dims
+    numbers: tuple[int, ...] = ()
+    for entry in given:
+        if type(entry) is not int:
+            break
+        number = operator.index(entry)  # in a trace, the number that a symbol stands for
+        if not minimum <= number <= _LARGEST:
+            break
+        numbers += (number,)
+    else:
+        return numbers
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(values) not in (1, dims):
         raise ArgumentError(
@@ -40,6 +54,21 @@ def integers(value: Any, dims: int, what: str, *, minimum: int) -> tuple[int, ..
     if min(checked) < minimum:
         raise ArgumentError(f"{what} must be at least {minimum}, got {value!r}")
     return checked * dims if len(checked) == 1 else checked
+
+
+def lengths(value: Any, dims: int, what: str) -> tuple[int, ...]:
+    """One length per axis as `integers` has them, at least 0; in a trace one may be a symbol."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(values) not in (1, dims) or not all(type(n) is int or _is_symbol(n) for n in values):
+        return integers(value, dims, what, minimum=0)
+    if any(n < 0 for n in values):
+        raise ArgumentError(f"{what} must be at least 0, got {value!r}")
+    return values * dims if len(values) == 1 else values
+
+
+def _is_symbol(value: Any) -> bool:
+    """Whether it is a size in a trace; made an integer, it would stand for one number only."""
+    return type(value).__name__ == "SymInt"
 
 
 def padding_pairs(value: Any, dims: int, what: str) -> str | tuple[tuple[int, int], ...]:
@@ -62,7 +91,10 @@ def padding_pairs(value: Any, dims: int, what: str) -> str | tuple[tuple[int, in
             f"{what} must be one integer or {dims} entries (an integer or a (low, high) pair per "
             f"spatial axis), got {len(values)}: {value!r}"
         )
-    pairs = tuple(_pair(v, what) for v in values)
+    pairs: tuple[tuple[int, int], ...] = ()
+    for entry in values:
+        number = operator.index(entry) if type(entry) is int else -1
+        pairs += ((number, number) if 0 <= number <= _LARGEST else _pair(entry, what),)
     return pairs * dims if len(pairs) == 1 else pairs
 
 
@@ -79,10 +111,10 @@ def _pair(value: Any, what: str) -> tuple[int, int]:
             raise ArgumentError(
                 f"{what} of one axis must be an integer or a (low, high) pair, got {value!r}"
             )
-        low, high = (integer(v, what) for v in value)
+        low, high = (v if _is_symbol(v) else integer(v, what) for v in value)
     else:
         low = high = integer(value, what)
-    if low < 0 or high < 0:
+    if any(n < 0 for n in (low, high) if not _is_symbol(n)):
         raise ArgumentError(f"{what} must be at least 0, got {value!r}")
     return low, high
 

@@ -48,11 +48,6 @@ def dtype_name(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def sizes(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The shape in numbers: where one is a symbol, a trace holds for this number only."""
-    return tuple(int(n) if isinstance(n, torch.SymInt) else n for n in tensor.shape)
-
-
 def memory_layout(image: torch.Tensor) -> str:
     """`contiguous`, `channels_last` (2-D and 3-D images) or `strided` for every other view."""
     if image.is_contiguous():
@@ -63,16 +58,14 @@ def memory_layout(image: torch.Tensor) -> str:
     return "strided"
 
 
-def laid_out(image: torch.Tensor, layout: str) -> torch.Tensor:
-    """The same image in another memory layout, copied if need be; `strided` is any.
+def lies(image: torch.Tensor, layout: str) -> bool:
+    """Whether the image lies in memory so, `contiguous` or `channels_last`; it may lie as both.
 
-    >>> memory_layout(laid_out(torch.ones(2, 3, 1, 1).expand(2, 3, 4, 5), "channels_last"))
-    'channels_last'
+    >>> lies(torch.ones(2, 3, 1, 1), "contiguous"), lies(torch.ones(2, 3, 1, 1), "channels_last")
+    (True, True)
     """
-    if layout == "strided":
-        return image
     order = _CHANNELS_LAST[image.dim()] if layout == "channels_last" else torch.contiguous_format
-    return image.contiguous(memory_format=order)
+    return image.is_contiguous(memory_format=order)
 
 
 def plain_memory(*operands: torch.Tensor | None) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..lang.compile import compiled
 from ..lang.target import host_target, unavailable
 from ..parts import copying, transpose
+from .calling import allocator
 from .operands import dtype_name
 
 _PATIENCE = 3  # copies that PyTorch makes
@@ -90,8 +91,10 @@ class Rearranged:
             sources=_SOURCES,
         )  # fmt: skip
 
+        make = allocator(sizes, dtypes[1], "contiguous")
+
         def copy(w: Tensor, into: Tensor | None) -> Tensor:
-            made = torch.empty(sizes, dtype=wide) if into is None else into.view(sizes)
+            made = make() if into is None else into.view(sizes)
             routine(torch.get_num_threads(), made.data_ptr(), w.data_ptr())
             return made
 

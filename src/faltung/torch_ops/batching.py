@@ -7,7 +7,8 @@
     x and gy of grad_weight          groups                 gradients per sample, in `backward`
     one of x and gy of grad_weight   channels of the result
 
-Nothing is copied but what a fold has to move, and nothing is computed twice.
+Nothing is copied but what a fold has to move, and nothing is computed twice. A residual is added,
+and an activation applied, to what has been unfolded.
 """
 
 from typing import Any
@@ -42,6 +43,7 @@ def conv_of_batch(
     first: Tensor,
     second: Tensor,
     bias: Tensor | None,
+    residual: Tensor | None,
     *arguments: Any,
 ) -> tuple[Tensor, int]:
     """The rule: operands that may have a further axis each, and a result whose axis 0 it is."""
@@ -50,13 +52,14 @@ def conv_of_batch(
 
     def conv(first: Tensor, second: Tensor, bias: Tensor | None, groups: int) -> Tensor:
         y: Tensor = torch.ops.faltung.conv.default(
-            first, second, bias, task, size, stride, padding, dilation, groups, mode, None,
+            first, second, bias, None, task, size, stride, padding, dilation, groups, mode, None,
             *rest,
         )  # fmt: skip
         return y
 
     first, second = (_in_front(t, dim) for t, dim in zip((first, second), in_dims, strict=False))
     biases = None if bias is None else _in_front(bias, in_dims[2])
+    residuals = None if residual is None else _in_front(residual, in_dims[3])
     are_batched = tuple(dim is not None for dim in in_dims[:3])
     if are_batched[:2] == (True, True):
         axes = _BOTH[task]
@@ -77,7 +80,7 @@ def conv_of_batch(
                       groups if result_inside else 1)  # fmt: skip
     if biases is not None:
         y = y + biases.reshape(-1, 1, biases.shape[-1], *[1] * (y.dim() - 3))
-    return activate(activation, y), 0
+    return activate(activation, y if residuals is None else y + residuals), 0
 
 
 def _in_front(tensor: Tensor, dim: int | None) -> Tensor:

@@ -23,16 +23,17 @@ from .. import settings
 from ..ops.activations import activate
 from ..ops.conv.autograd import Job, applied
 from ..ops.conv.operator import spec_of
-from ..ops.operands import laid_out, memory_layout, plain_memory, under_autocast
+from ..ops.layouts import laid_out
+from ..ops.operands import memory_layout, plain_memory, under_autocast
 from .batching import conv_of_batch
 from .decomposition import conv_by_aten
 from .flops import conv_flops
 from .library import LIBRARY
 
 LIBRARY.define(
-    "conv(Tensor first, Tensor second, Tensor? bias, str task, SymInt[] size, SymInt[] stride, "
-    "SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode, str? activation, "
-    "bool changing_weight, str? algorithm) -> Tensor",
+    "conv(Tensor first, Tensor second, Tensor? bias, Tensor? residual, str task, SymInt[] size, "
+    "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode, "
+    "str? activation, bool changing_weight, str? algorithm) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 CONV: Any = torch.ops.faltung.conv.default
@@ -47,53 +48,67 @@ _jobs: dict[Any, Job] = {}
 _MOST_JOBS = 4096
 
 
-def run(first: Tensor, second: Tensor, bias: Tensor | None, *arguments: Any) -> Tensor:
+def run(
+    first: Tensor, second: Tensor, bias: Tensor | None, residual: Tensor | None, *arguments: Any
+) -> Tensor:
     """The planned algorithm on numbers in memory."""
     layout = _result_layout(first)
-    y = _job(first, second, bias, arguments).run(first, second, bias, arguments[-2])
+    job = _job(first, second, bias, residual, arguments)
+    y = job.run(first, second, bias, residual, arguments[-2])
     return y if memory_layout(y) == layout else laid_out(y, layout)
 
 
-def fake(first: Tensor, second: Tensor, bias: Tensor | None, *arguments: Any) -> Tensor:
+def fake(
+    first: Tensor, second: Tensor, bias: Tensor | None, residual: Tensor | None, *arguments: Any
+) -> Tensor:
     """The shape, dtype, device and layout of the result; mistakes are found here."""
-    empty = first.new_empty(spec_of(first, second, bias, *arguments[:-2]).result_shape)
+    spec = spec_of(first, second, bias, residual, *arguments[:-2])
+    empty = first.new_empty(spec.result_shape)
     layout = _result_layout(first)
     return empty if layout == "contiguous" else laid_out(empty, layout)
 
 
 def differentiate(
-    keyset: Any, first: Tensor, second: Tensor, bias: Tensor | None, *arguments: Any
+    keyset: Any,
+    first: Tensor,
+    second: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    *arguments: Any,
 ) -> Tensor:
     """The task such that it can be differentiated, if that is wanted at this level."""
-    if not _is_wanted(first, second, bias):
-        if plain_memory(first, second, bias):
-            return run(first, second, bias, *arguments)  # nothing between here and there
+    if not _is_wanted(first, second, bias, residual):
+        if plain_memory(first, second, bias, residual):
+            # nothing between here and there
+            return run(first, second, bias, residual, *arguments)
         with torch._C._AutoDispatchBelowAutograd():
             rest = keyset & _after_autograd
-            plain: Tensor = CONV.redispatch(rest, first, second, bias, *arguments)
+            plain: Tensor = CONV.redispatch(rest, first, second, bias, residual, *arguments)
             return plain
-    job, activation = _job(first, second, bias, arguments).bare, arguments[-3]
+    job, activation = _job(first, second, bias, residual, arguments).bare, arguments[-3]
     if _transform() is None:
-        return activate(activation, applied(first, second, bias, job))
+        return activate(activation, applied(first, second, bias, residual, job))
     with _one_level():
-        y = applied(first, second, bias, job)
+        y = applied(first, second, bias, residual, job)
     return activate(activation, y)
 
 
-def _is_wanted(first: Tensor, second: Tensor, bias: Tensor | None) -> bool:
+def _is_wanted(*operands: Tensor | None) -> bool:
     if forward_ad._current_level >= 0 or _transform() is not None:
         return True
     if not torch.is_grad_enabled():
         return False
-    return first.requires_grad or second.requires_grad or (bias is not None and bias.requires_grad)
+    return any(t is not None and t.requires_grad for t in operands)
 
 
 def _autocast_to(key: str) -> Any:
     """What casts the operands as PyTorch does for its convolutions on that device."""
     only_once = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
 
-    def cast(first: Tensor, second: Tensor, bias: Tensor | None, *arguments: Any) -> Tensor:
-        operands = under_autocast(first, second, bias)
+    def cast(
+        first: Tensor, second: Tensor, bias: Tensor | None, residual: Tensor | None, *arguments: Any
+    ) -> Tensor:
+        operands = under_autocast(first, second, bias, residual)
         with torch._C._ExcludeDispatchKeyGuard(only_once):
             result: Tensor = CONV(*operands, *arguments)
             return result
@@ -106,21 +121,24 @@ def _result_layout(first: Tensor) -> str:
     return "contiguous" if layout == "strided" else layout
 
 
-def _job(first: Tensor, second: Tensor, bias: Tensor | None, arguments: Any) -> Job:
+def _job(
+    first: Tensor, second: Tensor, bias: Tensor | None, residual: Tensor | None, arguments: Any
+) -> Job:
     """The job that the arguments say, remembered unless a size is symbolic."""
     *others, _, algorithm = arguments
     knobs = settings.with_algorithm(algorithm)
     key = (
         knobs, first.shape, first.dtype, first.device, second.shape, second.dtype, second.device,
         None if bias is None else (bias.shape, bias.dtype, bias.device),
+        None if residual is None else (residual.shape, residual.dtype, residual.device),
         *[tuple(value) if isinstance(value, list) else value for value in others],
     )  # fmt: skip
     try:
         found = _jobs.get(key)
     except TypeError:
-        return Job(spec_of(first, second, bias, *others), knobs)
+        return Job(spec_of(first, second, bias, residual, *others), knobs)
     if found is None:
-        found = Job(spec_of(first, second, bias, *others), knobs)
+        found = Job(spec_of(first, second, bias, residual, *others), knobs)
         if len(_jobs) >= _MOST_JOBS:
             _jobs.clear()
         _jobs[key] = found

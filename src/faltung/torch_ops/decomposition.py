@@ -18,19 +18,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..ops.activations import activate
+from .windows import DECOMPOSITIONS as WINDOWS
 
 _Pair = tuple[int, int]
 
 
 def decompositions() -> dict[Any, Callable[..., Tensor]]:
     """A table for `run_decompositions` that leaves no operator of ours."""
-    return {torch.ops.faltung.conv.default: conv_by_aten}
+    return {torch.ops.faltung.conv.default: conv_by_aten, **WINDOWS}
 
 
 def conv_by_aten(
     first: Tensor,
     second: Tensor,
     bias: Tensor | None,
+    residual: Tensor | None,
     task: str,
     size: Sequence[int],
     stride: Sequence[int],
@@ -46,7 +48,7 @@ def conv_by_aten(
     pairs = list(zip(padding[::2], padding[1::2], strict=True))
     by = {"forward": _forward, "grad_input": _grad_input, "grad_weight": _grad_weight}[task]
     y = by(first, second, bias, size, stride, pairs, dilation, groups, padding_mode)
-    return activate(activation, y)
+    return activate(activation, y if residual is None else y + residual)
 
 
 def _forward(

@@ -3,7 +3,7 @@
     flops = 2 · N · O · C/G · ∏K · ∏out
 
 In all three tasks alike: each use of a weight on an input is a multiply-add in each of them, those
-on zero padding counted as PyTorch counts them. A bias and an activation are not counted, as there.
+on zero padding counted as PyTorch counts them. What is added and activated is not, as there.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ def conv_flops(
     first: Sequence[int],
     second: Sequence[int],
     bias: Sequence[int] | None,
+    residual: Sequence[int] | None,
     task: str,
     size: Sequence[int],
     stride: Sequence[int],
@@ -30,7 +31,7 @@ def conv_flops(
     """The operations of a call of `faltung::conv` whose operands have these shapes.
 
     >>> rest = ([1, 1], [0, 0, 0, 0], [1, 1], 8, "zeros", None, False, None)
-    >>> conv_flops((1, 8, 9, 9), (8, 1, 3, 3), None, "forward", [7, 7], *rest)
+    >>> conv_flops((1, 8, 9, 9), (8, 1, 3, 3), None, None, "forward", [7, 7], *rest)
     7056
     """
     if task == "forward":

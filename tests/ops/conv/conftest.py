@@ -18,13 +18,28 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def by_definition(spec: ConvSpec) -> Callable[..., Tensor]:
-    """The spec's task from the definition's loops, bias included."""
+    """The spec's task from the definition's loops, with bias and residual."""
 
-    def run(first: Tensor, second: Tensor, bias: Tensor | None = None) -> Tensor:
+    def run(
+        first: Tensor, second: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
+    ) -> Tensor:
         y = TASKS[spec.task](first, second, spec)
-        return y if bias is None else y + bias.view(-1, *(1,) * spec.dims)
+        if bias is not None:
+            y = y + bias.view(-1, *(1,) * spec.dims)
+        return y if residual is None else y + residual
 
     return run
+
+
+def budget_of(spec: ConvSpec, operands: list[Tensor | None], error_factor: float) -> Budget:
+    """The budget of a spec's task; a residual may be added to what has been rounded, as PyTorch's
+    addition would be."""
+    definition = by_definition(spec)
+    budget = Budget.of(definition, operands, error_factor)
+    if spec.residual and spec.item_size == 2:
+        *others, residual = operands
+        return replace(budget, direct=in_own_dtype(definition, others) + residual)
+    return budget
 
 
 def laid_out(tensor: Tensor, layout: str) -> Tensor:
@@ -47,15 +62,20 @@ def check_algorithm(between_nans: Callable[[Tensor], Tensor]) -> Callable[..., N
     Whole numbers must come out to the bit; real ones within the algorithm's error budget.
     """
 
-    def numbers(spec: ConvSpec, make: Callable[..., Tensor]) -> list[Tensor]:
-        shapes = [*spec.operand_shapes] + ([spec.result_shape[1:2]] if spec.bias else [])
-        dtype = getattr(torch, spec.dtype)
-        tensors = [make(shape).to(dtype) for shape in shapes]
-        if dtype.is_floating_point and spec.layout == "contiguous":
-            tensors = [between_nans(t) for t in tensors]
-        if spec.task != "grad_weight":
-            return [laid_out(tensors[0], spec.layout), *tensors[1:]]
-        return [laid_out(t, spec.layout) for t in tensors]
+    def numbers(spec: ConvSpec, make: Callable[..., Tensor]) -> list[Tensor | None]:
+        def embedded(shape: tuple[int, ...], layout: str) -> Tensor:
+            dtype = getattr(torch, spec.dtype)
+            tensor = make(shape).to(dtype)
+            plain = dtype.is_floating_point and layout == "contiguous"
+            return laid_out(between_nans(tensor) if plain else tensor, layout)
+
+        first, second = spec.operand_shapes
+        layout = spec.layout if spec.task == "grad_weight" else "contiguous"
+        tensors = [embedded(first, spec.layout), embedded(second, layout)]
+        bias = embedded(spec.result_shape[1:2], "contiguous") if spec.bias else None
+        if spec.residual:
+            return [*tensors, bias, embedded(*spec.run_operands[3])]
+        return tensors if bias is None else [*tensors, bias]
 
     def check(algorithm: Algorithm, spec: ConvSpec) -> None:
         run, definition = algorithm.build(spec), by_definition(replace(spec, activation=None))
@@ -63,15 +83,16 @@ def check_algorithm(between_nans: Callable[[Tensor], Tensor]) -> Callable[..., N
         dtype = getattr(torch, spec.dtype)
 
         operands = numbers(spec, lambda shape: torch.randint(-2, 3, shape))
-        kept = [t.clone() for t in operands]
+        kept = [None if t is None else t.clone() for t in operands]
         exact = in_own_dtype(definition, operands)
         if algorithm.error_factor <= 1:
             assert_equal(linear(*operands), exact)
-        assert all(map(torch.equal, operands, kept)), "an operand was written to"
+        for t, before in zip(operands, kept, strict=True):
+            assert t is None or torch.equal(t, before), "an operand was written to"
 
         if dtype.is_floating_point or dtype.is_complex:
             operands = numbers(spec, lambda shape: torch.randn(shape, dtype=torch.float64))
-            budget = Budget.of(definition, operands, algorithm.error_factor)
+            budget = budget_of(spec, operands, algorithm.error_factor)
             assert_within(linear(*operands), budget)
             if spec.activation:
                 y64 = activate(spec.activation, in_double(definition, operands))

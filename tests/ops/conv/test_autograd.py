@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import faltung
 from faltung import functional as FF
-from faltung.ops.operands import laid_out
+from faltung.ops.layouts import laid_out
 
 CASES: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ("conv1d", (2, 4, 9), (6, 2, 3), {"stride": 2, "padding": ((1, 0),), "groups": 2}),

@@ -3,7 +3,7 @@
 import pytest
 
 from faltung.ops.conv import refusals as module
-from faltung.ops.conv.refusals import depthwise_refusals, refusals
+from faltung.ops.conv.refusals import depthwise_refusals, refusals, weight_refusals
 from faltung.ops.conv.spec import ConvSpec
 
 
@@ -18,6 +18,22 @@ from faltung.ops.conv.spec import ConvSpec
 def test_each_reason_has_its_numbers(text: str, reason: str) -> None:
     spec = ConvSpec.parse(f"forward n1 c2 o2 {text} cpu")
     assert refusals(spec, ["contiguous", "channels_last"]) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("n1 c2 i5x5 k3x3 int64", "needs one of float32, float64, bfloat16, float16, has int64"),
+        ("n1 c2 i5x5 k3x3 p1 reflect float32", "pads with zeros only, not reflect"),
+        ("n1 c0 i5x5 k3x3 float32", "needs something to sum up, has x of (1, 0, 5, 5)"),
+    ],
+)
+def test_what_no_gradient_of_weights_does(text: str, reason: str) -> None:
+    batch, channels, *rest = text.split()
+    spec = ConvSpec.parse(" ".join(["grad_weight", batch, channels, "o2", *rest, "cpu"]))
+    assert weight_refusals(spec) == [reason]
+    some = ConvSpec.parse("grad_weight n1 c2 o2 i5x5 k3x3 p1 channels_last bfloat16 cpu")
+    assert weight_refusals(some) == []
 
 
 def test_what_can_be_done_is_not_refused() -> None:

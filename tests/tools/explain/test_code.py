@@ -37,17 +37,19 @@ def whole_numbers(shape, seed):
 def operands(spec):
     first, second = spec.operand_shapes
     bias = whole_numbers(spec.result_shape[1:2], 3) if spec.bias else None
-    return whole_numbers(first, 1), whole_numbers(second, 2), bias
+    residual = whole_numbers(spec.result_shape, 4) if spec.residual else None
+    return whole_numbers(first, 1), whole_numbers(second, 2), bias, residual
 
 
-def defined(spec, x, w, b):
+def defined(spec, x, w, b, residual):
     y = getattr(faltung.by_hand, spec.task)(x, w, spec)
     y = y if b is None else y + b.view(-1, *(1,) * spec.dims)
-    return activate(spec.activation, y)
+    return activate(spec.activation, y if residual is None else y + residual)
 
 
-def value(line, x, w, b):
-    return eval(line, {"torch": torch, "F": F, "faltung": faltung, "x": x, "w": w, "b": b})
+def value(line, x, w, b, residual):
+    modules = {"torch": torch, "F": F, "faltung": faltung}
+    return eval(line, {**modules, "x": x, "w": w, "b": b, "residual": residual})
 
 
 def assert_same(y, expected, spec):
@@ -82,12 +84,12 @@ def test_modules(spec):
     line = pytorch_module(spec)
     if line is None or 0 in spec.x_shape:
         return
-    x, w, b = operands(spec)
+    x, w, b, _ = operands(spec)
     layer = eval(line, {"torch": torch}).double()
     assert (layer.bias is None) == (b is None)
     state = {"weight": w} if b is None else {"weight": w, "bias": b}
     layer.load_state_dict(state)
-    assert torch.equal(layer(x), defined(spec, x, w, b))
+    assert torch.equal(layer(x), defined(spec, x, w, b, None))
 
 
 def test_most_layers_have_every_line():

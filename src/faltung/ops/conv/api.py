@@ -1,8 +1,8 @@
 """The convolutions, with PyTorch's names and argument order.
 
 Every function here is its PyTorch namesake with more allowed: unequal padding, `"same"` with any
-stride, padding modes, an activation, and a choice of algorithm. The arithmetic is one of the files
-in `algorithms/`, picked by the planner (`faltung.plan` says which and why).
+stride, padding modes, an activation, a residual, and a choice of algorithm. The arithmetic is one
+of the files in `algorithms/`, picked by the planner (`faltung.plan` says which and why).
 """
 
 from typing import Any
@@ -25,6 +25,11 @@ _COMMON = """
         `"leaky_relu"`, applied to the result.
     algorithm
         Name of the algorithm to use; None leaves it to the planner. Gradients are always planned.
+    residual
+        A tensor of the result's shape, dtype and device, in any memory layout, that is added before
+        the activation, as blocks with a shortcut do: the same as
+        `activation(conv(input, weight, bias, …) + residual)`, in one pass where the algorithm can.
+        It is not broadcast, and may be the input itself.
 
     Raises `ArgumentError` (a `ValueError` and `RuntimeError`) or `ArgumentTypeError` (a `TypeError`
     and `RuntimeError`) for every mistake, and `NoAlgorithmError` if the algorithm asked for cannot
@@ -43,6 +48,7 @@ def conv1d(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """1-D convolution: input [N, C, L] or [C, L], weight [O, C/groups, K], bias [O].
 
@@ -56,7 +62,7 @@ def conv1d(
     """
     return convolve(
         "conv1d", input, weight, bias, stride, padding, 0, dilation, groups,
-        padding_mode, activation, algorithm,
+        padding_mode, activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -72,6 +78,7 @@ def conv2d(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """2-D convolution: input [N, C, H, W] or [C, H, W], weight [O, C/groups, KH, KW], bias [O].
 
@@ -82,10 +89,13 @@ def conv2d(
     >>> import torch
     >>> conv2d(torch.ones(1, 3, 80, 80), torch.ones(8, 3, 3, 3), stride=2, padding=1).shape
     torch.Size([1, 8, 40, 40])
+    >>> x = torch.tensor([[[1.0, -20.0]]])
+    >>> conv2d(x, torch.full((1, 1, 1, 1), 10.0), activation="relu6", residual=-9 * x)
+    tensor([[[1., 0.]]])
     """
     return convolve(
         "conv2d", input, weight, bias, stride, padding, 0, dilation, groups,
-        padding_mode, activation, algorithm,
+        padding_mode, activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -101,6 +111,7 @@ def conv3d(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """3-D convolution: input [N, C, D, H, W] or unbatched, weight [O, C/groups, KD, KH, KW].
 
@@ -114,7 +125,7 @@ def conv3d(
     """
     return convolve(
         "conv3d", input, weight, bias, stride, padding, 0, dilation, groups,
-        padding_mode, activation, algorithm,
+        padding_mode, activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -131,6 +142,7 @@ def conv_transpose1d(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """1-D transposed convolution: input [N, C, L] or [C, L], weight [C, O/groups, K], bias [O].
 
@@ -145,7 +157,7 @@ def conv_transpose1d(
     """
     return convolve(
         "conv_transpose1d", input, weight, bias, stride, padding, output_padding, dilation,
-        groups, padding_mode, activation, algorithm,
+        groups, padding_mode, activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -162,6 +174,7 @@ def conv_transpose2d(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """2-D transposed convolution: input [N, C, H, W] or unbatched, weight [C, O/groups, KH, KW].
 
@@ -175,7 +188,7 @@ def conv_transpose2d(
     """
     return convolve(
         "conv_transpose2d", input, weight, bias, stride, padding, output_padding, dilation,
-        groups, padding_mode, activation, algorithm,
+        groups, padding_mode, activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -192,6 +205,7 @@ def conv_transpose3d(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """3-D transposed convolution: input [N, C, D, H, W], weight [C, O/groups, KD, KH, KW].
 
@@ -205,7 +219,7 @@ def conv_transpose3d(
     """
     return convolve(
         "conv_transpose3d", input, weight, bias, stride, padding, output_padding, dilation,
-        groups, padding_mode, activation, algorithm,
+        groups, padding_mode, activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -219,6 +233,7 @@ def causal_conv1d(
     *,
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """1-D convolution whose output q sees no input after q·stride: input [N, C, L] or [C, L].
 
@@ -234,7 +249,7 @@ def causal_conv1d(
     """
     return convolve(
         "conv1d", input, weight, bias, stride, "causal", 0, dilation, groups,
-        "zeros", activation, algorithm,
+        "zeros", activation, algorithm, residual,
     )  # fmt: skip
 
 
@@ -251,6 +266,7 @@ def plan(
     padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str | None = None,
+    residual: Tensor | None = None,
     transposed: bool = False,
 ) -> Plan:
     """What a call with these operands and arguments would run, and why; nothing is computed.
@@ -280,7 +296,7 @@ def plan(
     arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
                  algorithm)  # fmt: skip
     call = f"conv_transpose{dims}d" if transposed else f"conv{dims}d"
-    return planned(call, input, weight, bias, arguments)
+    return planned(call, input, weight, bias, arguments, residual)
 
 
 for _function in (conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d):

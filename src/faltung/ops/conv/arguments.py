@@ -167,6 +167,15 @@ def conv_transpose_fields(
     )  # fmt: skip
 
 
+def check_residual(call: str, shape: Sequence[int], wanted: Sequence[int]) -> None:
+    """Raise `ArgumentError` unless a residual has the shape of the result."""
+    if tuple(shape) != tuple(wanted):
+        raise ArgumentError(
+            f"{call}: residual must have the shape {tuple(wanted)} of the result and is not "
+            f"broadcast, got {tuple(shape)}; residual.expand({tuple(wanted)}) says what is meant"
+        )
+
+
 def _image(call: str, what: str, shape: Sequence[int], dims: int) -> tuple[int, int, Sizes]:
     """Batch, channels and spatial size of an image operand; unbatched counts as a batch of one."""
     if dims not in SPATIAL_NAMES:

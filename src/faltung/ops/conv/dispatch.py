@@ -4,9 +4,11 @@ The common case is a layer called again with the same kind of input: what is rem
 weight says at once which routine runs. Else a key is made of everything that the spec is made of,
 and a dictionary has the plan. Only a miss there checks the arguments, makes a spec and plans.
 Differentiation goes through `autograd`, which plans each task by itself. Whoever traces the call,
-transforms it or watches PyTorch's operators gets one (`operator`).
+transforms it or watches PyTorch's operators gets one (`operator`). A call with a residual takes a
+way of its own to the same places, so that the others need not look for one.
 """
 
+from dataclasses import replace
 from operator import is_
 from typing import Any
 
@@ -15,10 +17,17 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ... import planning, settings
-from ..operands import alike, checked, memory_layout, plain_memory, under_autocast
-from .arguments import conv_fields, conv_spec, conv_transpose_fields, conv_transpose_spec
+from ..operands import alike, checked, lies, memory_layout, plain_memory, under_autocast
+from ..tracing import is_traced
+from .arguments import (
+    check_residual,
+    conv_fields,
+    conv_spec,
+    conv_transpose_fields,
+    conv_transpose_spec,
+)
 from .autograd import differentiable
-from .operator import arguments_of_call, call_operator, is_traced
+from .operator import arguments_of_call, call_operator
 
 # stride, padding, output_padding, dilation, groups, padding_mode, activation, algorithm
 _Arguments = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
@@ -28,7 +37,8 @@ _Entry = tuple[Any, ...]
 _ready: dict[Any, tuple[planning.Plan, _Entry | None]] = {}
 _MOST_READY = 4096  # as many as there are plans; see planning
 
-# by the identity of the weight, which is only where to look: the check of each entry decides
+# by the identity of the weight, which is only where to look: the check of each entry decides; its
+# complement leads to the calls with a residual, whose entries have other parts
 _recent: dict[int, tuple[_Entry, ...]] = {}
 _MOST_RECENT = 4096
 _CHECK = -3  # where an entry has the check of its operands
@@ -57,12 +67,14 @@ def convolve(
     padding_mode: Any,
     activation: Any,
     algorithm: Any,
+    residual: Tensor | None = None,
 ) -> Tensor:
     """The result of a call to `conv{n}d`, whose `output_padding` is 0, or `conv_transpose{n}d`."""
-    if _is_compiling():
+    if residual is not None or _is_compiling():
         arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
                      algorithm)  # fmt: skip
-        return _as_operator(call, input, weight, bias, arguments)
+        way = _as_operator if _is_compiling() else _with_residual
+        return way(call, input, weight, bias, residual, arguments)
     for (
         c, knobs, s, p, o, d, g, m, a, n, unbiased, threads, leaves, check, tally, run,
     ) in _recent.get(id(weight), ()):  # fmt: skip
@@ -89,14 +101,50 @@ def convolve(
             return result
     arguments = (stride, padding, output_padding, dilation, groups, padding_mode, activation,
                  algorithm)  # fmt: skip
-    return _eager(call, input, weight, bias, arguments)
+    return _eager(call, input, weight, bias, None, arguments)
+
+
+def _with_residual(
+    call: str,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    residual: Tensor | None,
+    arguments: _Arguments,
+) -> Tensor:
+    """A call with a residual, which may be the image itself."""
+    for (
+        c, knobs, kept, unbiased, is_image, threads, leaves, check, tally, run,
+    ) in _recent.get(~id(w), ()):  # fmt: skip
+        if (
+            c == call
+            and knobs is _knobs()
+            and (all(map(is_, kept, arguments)) or all(map(_is_same, kept, arguments)))
+            and unbiased is (b is None)
+            and is_image is (residual is x)
+            and (threads == 0 or threads == _threads())
+            and check(*_distinct(x, w, b, residual))
+            and forward_ad._current_level < 0
+            and not _modes()
+            and not (leaves and _is_grad_enabled())
+        ):
+            tally[0] += 1
+            result: Tensor = run(x, w, b, residual)
+            return result
+    return _eager(call, x, w, b, residual, arguments)
 
 
 def planned(
-    call: str, input: Tensor, weight: Tensor, bias: Tensor | None, arguments: _Arguments
+    call: str,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    arguments: _Arguments,
+    residual: Tensor | None = None,
 ) -> planning.Plan:
     """The plan of a call; every user error is raised on the way."""
-    dtype, device = checked(call, {"input": input, "weight": weight}, {"bias": bias})
+    optional = {"bias": bias, "residual": residual}
+    dtype, device = checked(call, {"input": input, "weight": weight}, optional)
     shapes = (input.shape, weight.shape, None if bias is None else bias.shape)
     stride, padding, output_padding, dilation, groups, mode, activation, algorithm = arguments
     dims = _dims(call)
@@ -111,7 +159,12 @@ def planned(
             *shapes, stride, padding, dilation, groups, mode, activation,
             dims=dims, dtype=dtype, device=device, layout=layout,
         )  # fmt: skip
-    operands = (input, weight, bias)
+    if residual is not None:
+        batched = input.dim() == dims + 2
+        check_residual(call, residual.shape, spec.result_shape[0 if batched else 1 :])
+        image = residual if batched else residual.unsqueeze(0)
+        spec = replace(spec, residual=True, residual_apart=not lies(image, spec.result_layout))
+    operands = (input, weight, bias, residual)
     if algorithm is None and not plain_memory(*operands) and not is_traced(*operands):
         algorithm = "native_torch"
     return planning.plan(spec, "conv", settings.with_algorithm(algorithm))
@@ -122,41 +175,54 @@ def _dims(call: str) -> int:
     return int(call[-2])
 
 
-def _eager(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments) -> Tensor:
+def _eager(
+    call: str,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    residual: Tensor | None,
+    arguments: _Arguments,
+) -> Tensor:
     """A call that nothing remembered of its weight fits."""
     if _tracing() is not None:
-        return _traced(call, x, w, b, arguments)
-    if is_traced(x, w, b):
-        checked(call, {"input": x, "weight": w}, {"bias": b})
-        return _as_operator(call, x, w, b, arguments)
-    x, w, b = under_autocast(x, w, b)  # type: ignore[assignment]
-    plain = plain_memory(x, w, b)
-    key = _key(call, x, w, b, plain, arguments)
+        return _traced(call, x, w, b, residual, arguments)
+    if is_traced(x, w, b, residual):
+        checked(call, {"input": x, "weight": w}, {"bias": b, "residual": residual})
+        return _as_operator(call, x, w, b, residual, arguments)
+    x, w, b, residual = under_autocast(x, w, b, residual)  # type: ignore[assignment]
+    plain = plain_memory(x, w, b, residual)
+    key = _key(call, x, w, b, residual, plain, arguments)
     plan, entry = _ready.get(key, (None, None))
     if plan is None:
-        plan = planned(call, x, w, b, arguments)
+        plan = planned(call, x, w, b, arguments, residual)
         if key is not None and (plan.threads or not _knobs().measure):
             _ready[_room(_ready, _MOST_READY, key)] = plan, None
     batched = x.dim() == _dims(call) + 2
-    if _differentiates(x, w, b):
+    if _differentiates(x, w, b, residual):
         knobs = settings.with_algorithm(arguments[-1])
-        y = differentiable(plan, x if batched else x.unsqueeze(0), w, b, knobs)
-        return y if batched else y.squeeze(0)
-    operands = (x, w) if b is None else (x, w, b)
+        if batched:
+            return differentiable(plan, x, w, b, residual, knobs)
+        image = None if residual is None else residual.unsqueeze(0)
+        return differentiable(plan, x.unsqueeze(0), w, b, image, knobs).squeeze(0)
     run = plan.run if batched else _on_one_image(plan.run)
     if key is not None and plain and not torch._C._is_any_autocast_enabled():
-        if entry is None or not entry[_CHECK](*operands):
-            entry = _entry(key, operands, plan, run)
+        if entry is None or not entry[_CHECK](*_distinct(x, w, b, residual)):
+            entry = _entry(key, x, w, b, residual, plan, run)
             _ready[key] = plan, entry
-        number = _room(_recent, _MOST_RECENT, id(w))
+        number = _room(_recent, _MOST_RECENT, id(w) if residual is None else ~id(w))
         _recent[number] = (entry, *_recent.get(number, ())[: _RECENT_OF_A_WEIGHT - 1])
     plan.tally[0] += 1
-    result: Tensor = run(*operands)
+    result: Tensor = run(*_given(x, w, b, residual))
     return result
 
 
 def _as_operator(
-    call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments
+    call: str,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    residual: Tensor | None,
+    arguments: _Arguments,
 ) -> Tensor:
     """A call of the operator: the arguments are checked now, how the operands fit when it runs."""
     stride, padding, output_padding, dilation, groups, mode, activation, algorithm = arguments
@@ -173,11 +239,19 @@ def _as_operator(
     in_training = _is_grad_enabled() and w.requires_grad
     given = arguments_of_call(fields, in_training, algorithm)
     if x.dim() == dims + 2:
-        return call_operator(x, w, b, given)
-    return call_operator(x.unsqueeze(0), w, b, given).squeeze(0)
+        return call_operator(x, w, b, residual, given)
+    image = None if residual is None else residual.unsqueeze(0)
+    return call_operator(x.unsqueeze(0), w, b, image, given).squeeze(0)
 
 
-def _traced(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Arguments) -> Tensor:
+def _traced(
+    call: str,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    residual: Tensor | None,
+    arguments: _Arguments,
+) -> Tensor:
     """A call that `torch.jit.trace` records: PyTorch's operators, which have their derivatives.
 
     While it records, sizes are tensors, of which no plan can be made.
@@ -185,17 +259,18 @@ def _traced(call: str, x: Tensor, w: Tensor, b: Tensor | None, arguments: _Argum
     state = _tracing()
     _set_tracing(None)
     try:
-        plan = planned(call, x, w, b, (*arguments[:-1], arguments[-1] or "native_torch"))
+        named = (*arguments[:-1], arguments[-1] or "native_torch")
+        plan = planned(call, x, w, b, named, residual)
         batched = x.dim() == _dims(call) + 2
     finally:
         _set_tracing(state)
     run = plan.run if batched else _on_one_image(plan.run)
-    result: Tensor = run(x, w) if b is None else run(x, w, b)
+    result: Tensor = run(*_given(x, w, b, residual))
     return result
 
 
 def _key(
-    call: str, x: Any, w: Any, b: Any, plain: bool, arguments: _Arguments
+    call: str, x: Any, w: Any, b: Any, r: Any, plain: bool, arguments: _Arguments
 ) -> tuple[Any, ...] | None:
     """What a plan of a call is remembered under; None where it cannot be."""
     try:
@@ -203,6 +278,7 @@ def _key(
             call, (knobs := _knobs()), tuple(map(_exact, arguments)), knobs.measure and _threads(),
             plain, x.shape, x.stride(), x.dtype, x.device, w.shape, w.dtype, w.device, w.layout,
             None if b is None else (b.shape, b.dtype, b.device, b.layout),
+            None if r is None else (r.shape, r.stride(), r.dtype, r.device, r.layout),
         )  # fmt: skip
     except (AttributeError, TypeError, RuntimeError):
         # not tensors, or no arguments: `planned` says what is wrong with them
@@ -210,15 +286,40 @@ def _key(
 
 
 def _entry(
-    key: tuple[Any, ...], operands: tuple[Tensor, ...], plan: planning.Plan, run: planning.Run
+    key: tuple[Any, ...],
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    residual: Tensor | None,
+    plan: planning.Plan,
+    run: planning.Run,
 ) -> tuple[Any, ...]:
-    """What `convolve` finds by the weight: all that a call must have in common with this one."""
+    """What is found by the weight: all that a call must have in common with this one."""
     call, knobs, arguments = key[:3]
+    operands = _distinct(x, w, b, residual)
     leaves = any(t.requires_grad for t in operands)
-    check = alike(*operands)
-    return (
-        call, knobs, *arguments, len(operands) == 2, plan.threads, leaves, check, plan.tally, run,
-    )  # fmt: skip
+    rest = (plan.threads, leaves, alike(*operands), plan.tally, run)
+    if residual is None:
+        return (call, knobs, *arguments, b is None, *rest)
+    return (call, knobs, arguments, b is None, residual is x, *rest)
+
+
+def _given(
+    x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """What a run takes."""
+    if residual is not None:
+        return x, w, b, residual
+    return (x, w) if b is None else (x, w, b)
+
+
+def _distinct(
+    x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None
+) -> tuple[Tensor, ...]:
+    """All operands once, as a check takes them: it says no to a tensor that comes twice."""
+    if residual is None or residual is x:
+        return (x, w) if b is None else (x, w, b)
+    return (x, w, residual) if b is None else (x, w, b, residual)
 
 
 def _room(table: dict[Any, Any], most: int, key: Any) -> Any:
@@ -251,20 +352,25 @@ def _same(kept: Any, given: Any) -> bool:
     return kind is type(kept) and kind in (int, str) and bool(kept == given)
 
 
+def _is_same(kept: Any, given: Any) -> bool:
+    """The same, where it may be one and the same object."""
+    return kept is given or _same(kept, given)
+
+
 def _on_one_image(run: planning.Run) -> planning.Run:
     """The same for an image without a batch."""
 
-    def unbatched(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
-        y: Tensor = run(x.unsqueeze(0), w, *bias)
+    def unbatched(x: Tensor, w: Tensor, *added: Tensor | None) -> Tensor:
+        # a bias, which has no batch, and a residual
+        images = [t.unsqueeze(0) for t in added[1:] if t is not None]
+        y: Tensor = run(x.unsqueeze(0), w, *added[:1], *images)
         return y.squeeze(0)
 
     return unbatched
 
 
-def _differentiates(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
+def _differentiates(*operands: Tensor | None) -> bool:
     """Whether anything may ask for a derivative of this call."""
     if forward_ad._current_level >= 0:
         return True
-    if not _is_grad_enabled():
-        return False
-    return x.requires_grad or w.requires_grad or (b is not None and b.requires_grad)
+    return _is_grad_enabled() and any(t is not None and t.requires_grad for t in operands)

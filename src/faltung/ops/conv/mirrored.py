@@ -26,7 +26,7 @@ from torch import Tensor
 from ...machine import Machine
 from ...planning import Algorithm, Run
 from ..geometry import Axis
-from ..operands import laid_out
+from ..layouts import laid_out
 from ..packed import Packed
 from ..rearranged import Rearranged, rearranged_seconds
 from .spec import ConvSpec
@@ -70,6 +70,10 @@ class Mirrored(Algorithm):
             first = rearranged_seconds(numbers, spec.item_size, machine.bandwidth)
         return first + self._inner.preparing(self.rewritten(spec), machine)
 
+    def adds(self, spec: ConvSpec) -> bool:
+        """Whether the algorithm does."""
+        return self._inner.adds(self.rewritten(spec))
+
     def workspace(self, spec: ConvSpec) -> int:
         """The forward convolution's, the mirrored weight, and gy where it is cut."""
         forward = self.rewritten(spec)
@@ -80,16 +84,15 @@ class Mirrored(Algorithm):
         return need
 
     def build(self, spec: ConvSpec) -> Run:
-        """`run(x, w, bias=None)`, or `run(gy, w, bias=None)`."""
+        """`run(x, w, bias=None)`, or `run(gy, w, bias=None)`; with a residual if there is one."""
         forward = self.rewritten(spec)
         convolve = self._inner.build(forward)
         if spec.task != "grad_input":
             return convolve
         mirror, cut = Packed(_mirroring(spec)), _cutting(spec)
 
-        def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            gy, w = gy if cut is None else cut(gy), mirror(w)
-            gx: Tensor = convolve(gy, w) if bias is None else convolve(gy, w, bias)
+        def run(gy: Tensor, w: Tensor, *added: Tensor | None) -> Tensor:
+            gx: Tensor = convolve(gy if cut is None else cut(gy), mirror(w), *added)
             return gx
 
         return run

@@ -3,7 +3,8 @@
 Each is a subclass of its PyTorch namesake: the same constructor, parameters, initialisation and
 `state_dict`, and `isinstance` holds. What the functional form allows beyond PyTorch (unequal
 padding, `"same"` with a stride, padding modes when transposed) the module allows too, and two
-keyword-only arguments come on top: `activation` and `algorithm`.
+keyword-only arguments come on top: `activation` and `algorithm`. A call may give a `residual`,
+which is added to the result before the activation.
 """
 
 from collections.abc import Sequence
@@ -75,28 +76,53 @@ class _Beyond(torch.nn.Module):
 class _Convolves(_Beyond):
     """The arithmetic of `Conv{n}d`."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The convolution of `input`."""
-        return self._conv_forward(input, *self._learned())
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
+        """The convolution of `input`, plus a tensor of the result's shape if one is given.
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        The same as `activation(conv(input) + residual)`.
+
+        >>> import faltung
+        >>> second = faltung.nn.Conv2d(4, 4, 3, padding=1, activation="relu")
+        >>> x = torch.randn(1, 4, 8, 8)
+        >>> bool((second(x, residual=x) >= 0).all())
+        True
+        """
+        if residual is None:
+            return self._conv_forward(input, *self._learned())
+        return self._conv_forward(input, *self._learned(), residual)
+
+    def _conv_forward(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         return convolve(
             self._call, input, weight, bias, self.stride, self.padding, 0, self.dilation,
-            self.groups, self.padding_mode, self.activation, self.algorithm,
+            self.groups, self.padding_mode, self.activation, self.algorithm, residual,
         )  # fmt: skip
 
 
 class _ConvolvesTransposed(_Beyond):
     """The arithmetic of `ConvTranspose{n}d`."""
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """The transposed convolution of `input`, with the output size asked for if one is."""
+    def forward(
+        self,
+        input: Tensor,
+        output_size: Sequence[int] | None = None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """The transposed convolution of `input`, with the output size asked for if one is.
+
+        A tensor of the result's shape, if one is given, is added before the activation.
+        """
         extra = self.output_padding
         if output_size is not None:
             extra = self._output_padding_for(input, tuple(output_size))
         return convolve(
             self._call, input, *self._learned(), self.stride, self.padding, extra, self.dilation,
-            self.groups, self.padding_mode, self.activation, self.algorithm,
+            self.groups, self.padding_mode, self.activation, self.algorithm, residual,
         )  # fmt: skip
 
     def _output_padding_for(self, input: Tensor, output_size: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """A convolution as one call of an operator of PyTorch's, `torch.ops.faltung.conv`.
 
-    conv(first, second, bias, task, size, stride, padding, dilation, groups, padding_mode,
-         activation, changing_weight, algorithm)
+    conv(first, second, bias, residual, task, size, stride, padding, dilation, groups,
+         padding_mode, activation, changing_weight, algorithm)
 
 `size` is the spatial size of the task's result: that of y in `forward`, of x in `grad_input`, of w
 in `grad_weight`. With the operands' shapes it says everything that a `ConvSpec` does, so that the
@@ -15,16 +15,15 @@ longer than a small layer. `faltung.torch_ops` registers the operator.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
-from torch._subclasses.functional_tensor import FunctionalTensor
 
 from ...errors import ArgumentError
 from ..geometry import Sizes, flat, output_size
 from ..operands import checked
-from .arguments import ConvFields
+from .arguments import ConvFields, check_residual
 from .spec import ConvSpec
 
 # stands for `Any` where a size may be symbolic
@@ -32,36 +31,16 @@ OperatorArguments = tuple[
     str, list[int], list[int], list[int], list[int], int, str, str | None, bool, str | None
 ]
 
-_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-_transforms = torch._C._are_functorch_transforms_active
-_modes = torch._C._len_torch_dispatch_stack
-_STAND_INS = (FakeTensor, FunctionalTensor)
-_PLAIN = (Tensor, torch.nn.Parameter, *_STAND_INS)
-
-
-def is_traced(*operands: Tensor | None) -> bool:
-    """Whether a call has to be one of the operator.
-
-    That is so under a transform of `torch.func`, under a dispatch mode, and of tensors that stand
-    for others, but not of a subclass that PyTorch does not have itself: whoever made it knows
-    PyTorch's convolution, and not ours.
-    """
-    # asked at every call with gradients, so only what is rare is looked at more closely
-    watched = bool(_modes()) or _transforms()
-    for operand in operands:
-        if operand is not None:
-            kind = type(operand)
-            if kind not in _PLAIN:
-                return False
-            watched = watched or kind in _STAND_INS or _is_wrapped(operand)
-    return watched
-
 
 def call_operator(
-    first: Tensor, second: Tensor, bias: Tensor | None, arguments: OperatorArguments
+    first: Tensor,
+    second: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    arguments: OperatorArguments,
 ) -> Tensor:
     """`torch.ops.faltung.conv`, typed."""
-    result: Tensor = torch.ops.faltung.conv.default(first, second, bias, *arguments)
+    result: Tensor = torch.ops.faltung.conv.default(first, second, bias, residual, *arguments)
     return result
 
 
@@ -97,6 +76,7 @@ def spec_of(
     first: Tensor,
     second: Tensor,
     bias: Tensor | None,
+    residual: Tensor | None,
     task: str,
     size: Sequence[int],
     stride: Sequence[int],
@@ -110,7 +90,8 @@ def spec_of(
 
     Raises `ArgumentError` or `ArgumentTypeError` where the operands do not fit together.
     """
-    dtype, device = checked("faltung::conv", {"first": first, "second": second}, {"bias": bias})
+    optional = {"bias": bias, "residual": residual}
+    dtype, device = checked("faltung::conv", {"first": first, "second": second}, optional)
     x, w, y = _forward_shapes(task, first.shape, second.shape, tuple(size), groups)
     spec = ConvSpec(
         task, x[0], x[1], w[0], x[2:], w[2:], y[2:], tuple(stride),
@@ -123,17 +104,22 @@ def spec_of(
             f"faltung::conv: {task} with groups={groups} and size {list(size)} has operands of "
             f"shapes {found}, needs {spec.operand_shapes}"
         )
-    if task == "grad_weight" and not (bias is None and activation is None):
+    added = [name for name, tensor in optional.items() if tensor is not None]
+    if task == "grad_weight" and (added or activation is not None):
         raise ArgumentError(
-            "faltung::conv: grad_weight takes neither a bias nor an activation, got "
-            f"{'no bias' if bias is None else 'a bias'} and activation {activation!r}"
+            "faltung::conv: grad_weight takes neither a bias nor a residual nor an activation, got "
+            f"{' and '.join(f'a {name}' for name in added) or 'no bias'} and activation "
+            f"{activation!r}"
         )
     if bias is not None and tuple(bias.shape) != spec.result_shape[1:2]:
         raise ArgumentError(
             f"faltung::conv: bias must have shape ({spec.result_shape[1]},), one value per channel "
             f"of the result, got {tuple(bias.shape)}"
         )
-    return spec
+    if residual is None:
+        return spec
+    check_residual("faltung::conv", residual.shape, spec.result_shape)
+    return replace(spec, residual=True)
 
 
 def _forward_shapes(

@@ -53,6 +53,8 @@ _SPELLING = Spelling(
         Count("g", "groups", default=1),
         Choice("padding_mode", PADDING_MODES, default="zeros"),
         Flag("bias"),
+        Flag("residual"),
+        Flag("residual_apart"),
         Choice("activation", ACTIVATIONS),
         Choice("layout", LAYOUTS, default="contiguous"),
     ),
@@ -65,7 +67,9 @@ class ConvSpec:
 
     `padding` is a (low, high) pair per axis. `output_size` may be left out; given, it says how many
     outputs exist, at most what the formula gives. `layout` is the memory layout of the operand that
-    is an image (x or y). `str(spec)` is the problem's one spelling and `ConvSpec.parse` reads it.
+    is an image (x or y). `residual` says that a tensor of the result's shape is added before the
+    activation, and `residual_apart` that it lies in another memory layout than the result.
+    `str(spec)` is the problem's one spelling and `ConvSpec.parse` reads it.
 
     >>> spec = ConvSpec.parse("forward n1 c64 o128 i56x56 k3x3 s2 p1 float32 cpu")
     >>> print(spec)
@@ -93,6 +97,8 @@ class ConvSpec:
     dtype: str = "float32"
     device: str = "cpu"
     layout: str = "contiguous"
+    residual: bool = False
+    residual_apart: bool = False
 
     def __post_init__(self) -> None:
         dims = self.dims
@@ -105,21 +111,19 @@ class ConvSpec:
             object.__setattr__(self, "output_size", self.full_output_size)
         self._check_sizes()
 
-    # -- spelling and variants --------------------------------------------------------------------
-
     @classmethod
     def parse(cls, text: str) -> "ConvSpec":
         """The spec that a spelling names; the inverse of `str`."""
         return cls(**_SPELLING.read(text))
 
     def with_task(self, task: str) -> "ConvSpec":
-        """The same convolution, another of its three tasks, without bias and activation."""
-        return replace(self, task=task, bias=False, activation=None)
+        """The same convolution, another of its three tasks, with nothing added or activated."""
+        return replace(
+            self, task=task, bias=False, activation=None, residual=False, residual_apart=False
+        )
 
     def __str__(self) -> str:
         return _SPELLING.write(self)
-
-    # -- sizes ------------------------------------------------------------------------------------
 
     @property
     def dims(self) -> int:
@@ -171,13 +175,16 @@ class ConvSpec:
         return {"forward": (x, w), "grad_input": (y, w), "grad_weight": (x, y)}[self.task]
 
     @property
-    def run_operands(self) -> tuple[tuple[Sizes, str], ...]:
-        """Shape and usual memory layout of all that a run takes, in its order."""
+    def run_operands(self) -> tuple[tuple[Sizes, str] | None, ...]:
+        """Shape and usual memory layout of all that a run takes, in its order; None for no bias."""
         first, second = self.operand_shapes
         # a model that is made channels-last has such weights, too
         alike = self.task == "grad_weight" or self.layout == "channels_last"
-        bias = (((self.result_shape[1],), "contiguous"),) if self.bias else ()
-        return ((first, self.layout), (second, self.layout if alike else "contiguous"), *bias)
+        usual = (first, self.layout), (second, self.layout if alike else "contiguous")
+        bias = ((self.result_shape[1],), "contiguous") if self.bias else None
+        if self.residual:
+            return (*usual, bias, (self.result_shape, self._residual_layout))
+        return usual if bias is None else (*usual, bias)
 
     @property
     def result_shape(self) -> Sizes:
@@ -186,7 +193,18 @@ class ConvSpec:
             self.task
         ]
 
-    # -- counts -----------------------------------------------------------------------------------
+    @property
+    def result_layout(self) -> str:
+        """Memory layout of a routine's result: channels last if the image is, else contiguous."""
+        return "channels_last" if self.layout == "channels_last" else "contiguous"
+
+    @property
+    def _residual_layout(self) -> str:
+        if not self.residual_apart:
+            return self.result_layout
+        if self.result_layout == "channels_last":
+            return "contiguous"
+        return "channels_last" if self.dims > 1 else "strided"
 
     @property
     def taps(self) -> int:
@@ -221,7 +239,8 @@ class ConvSpec:
     @property
     def bytes(self) -> int:
         """Bytes that must move if every operand is read once and the result written once."""
-        tensors = (self.x_shape, self.w_shape, self.y_shape)
+        tensors = [self.x_shape, self.w_shape, self.y_shape]
+        tensors += [self.result_shape] * self.residual
         numbers = sum(math.prod(shape) for shape in tensors)
         return (numbers + (self.result_shape[1] if self.bias else 0)) * self.item_size
 
@@ -236,8 +255,6 @@ class ConvSpec:
     def intensity(self) -> float:
         """Arithmetic intensity: floating-point operations (2 a multiply-add) per byte moved."""
         return 2 * self.executed_macs / self.bytes if self.bytes else 0.0
-
-    # -- the index map ----------------------------------------------------------------------------
 
     def source(self, output: Sequence[int], tap: Sequence[int]) -> Sizes | None:
         """The input position which that tap of that output position reads; None for padding.
@@ -255,8 +272,6 @@ class ConvSpec:
         for pairs in itertools.product(*per_axis):
             yield tuple(q for q, _ in pairs), tuple(t for _, t in pairs)
 
-    # -- checks -----------------------------------------------------------------------------------
-
     def _check_words(self) -> None:
         for name, value, known in (
             ("task", self.task, TASKS),
@@ -268,6 +283,8 @@ class ConvSpec:
             if not isinstance(value, str | None) or value not in known:
                 listed = ", ".join(repr(word) for word in known)
                 raise ArgumentError(f"{name} must be one of {listed}, got {value!r}")
+        if self.residual_apart and not self.residual:
+            raise ArgumentError("residual_apart says how a residual lies, and there is none")
 
     def _check_numbers(self) -> None:
         lengths = {

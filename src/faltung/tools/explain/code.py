@@ -1,7 +1,7 @@
 """The same layer as lines of code: in PyTorch, here, and by hand.
 
 Every line is Python that can be run where `torch`, `F` (torch.nn.functional), `faltung`, `x`, `w`
-and, with a bias, `b` are defined, and its value is the layer's output.
+and, with a bias or a residual, `b` and `residual` are defined, and its value is the layer's output.
 """
 
 import ast
@@ -69,7 +69,7 @@ def pytorch_module(spec: ConvSpec) -> str | None:
     """
     padding, extra = _padding_of(spec), output_padding(spec)
     plain = padding is not None and spec.activation is None and not _stopped(spec)
-    plain = plain and not _folds_back(spec)
+    plain = plain and not _folds_back(spec) and not spec.residual
     transposed = spec.task == "grad_input"
     if not plain or (transposed and (spec.padding_mode != "zeros" or extra is None)):
         return None
@@ -95,16 +95,17 @@ def faltung_line(spec: ConvSpec) -> str | None:
     """
     transposed = spec.task == "grad_input"
     extra = output_padding(spec)
-    if extra is None:
+    stopped = "" if transposed else _stopped(spec)
+    if extra is None or (stopped and spec.residual):
         return None
     arguments = _arguments(
         stride=_once(spec.stride), padding=_pairs(spec), output_padding=_once(extra),
         dilation=_once(spec.dilation), groups=spec.groups,
         padding_mode=None if spec.padding_mode == "zeros" else f'"{spec.padding_mode}"',
         activation=None if spec.activation is None else f'"{spec.activation}"',
+        residual="residual" if spec.residual else None,
     )  # fmt: skip
     call = f"conv_transpose{spec.dims}d" if transposed else f"conv{spec.dims}d"
-    stopped = "" if transposed else _stopped(spec)
     return f"faltung.functional.{call}(x, w{_bias(spec)}{arguments}){stopped}"
 
 
@@ -285,6 +286,8 @@ def _bias(spec: ConvSpec) -> str:
 
 
 def _activated(spec: ConvSpec, line: str) -> str:
+    """The line with what comes after the convolution."""
+    line += " + residual" * spec.residual
     return line if spec.activation is None else _ACTIVATIONS[spec.activation].format(line)
 
 

@@ -249,7 +249,9 @@ def _counts(spec: ConvSpec) -> tuple[Count, ...]:
     passes, rows = ("∏in", "O") if transposed else ("∏out", "C")
     pairs = "·".join(str(axis.executed) for axis in spec.axes)
     tensors = [math.prod(shape) for shape in (before, spec.w_shape, after)]
-    numbers = " + ".join(f"{n:,}" for n in [*tensors, *([after[1]] if spec.bias else [])])
+    tensors += [after[1]] * spec.bias + [math.prod(after)] * spec.residual
+    names = [*"xwy", *["b"] * spec.bias, *["residual"] * spec.residual]
+    numbers = " + ".join(f"{n:,}" for n in tensors)
     return (
         Count(
             "parameters",
@@ -271,7 +273,7 @@ def _counts(spec: ConvSpec) -> tuple[Count, ...]:
         ),
         Count(
             "bytes moved at least",
-            f"(x + w + y{' + b' if spec.bias else ''})·{spec.dtype}",
+            f"({' + '.join(names)})·{spec.dtype}",
             f"({numbers})·{spec.item_size}",
             spec.bytes,
         ),

@@ -41,7 +41,8 @@ def heading(found: Explanation) -> str:
         f"{_some(shape[1], 'channel')} of {by(shape[2:])}" for shape in (found.before, found.after)
     ]
     batch = "" if spec.batch == 1 else f"batch of {spec.batch}: "
-    extras = [*(["bias"] if spec.bias else []), *([spec.activation] if spec.activation else [])]
+    said = (spec.bias, "bias"), (spec.residual, "residual"), (spec.activation, spec.activation)
+    extras = [str(word) for there, word in said if there]
     extras += [f"{spec.padding_mode} padding"] if spec.padding_mode != "zeros" else []
     return f"{batch}{ends[0]} → {ends[1]}" + "".join(f", {extra}" for extra in extras)
 

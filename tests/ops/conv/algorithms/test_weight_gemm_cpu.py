@@ -90,8 +90,8 @@ def test_refusals_have_reasons(words: str, reason: str) -> None:
     assert re.search(reason, found)
 
 
-def test_autograd_takes_it_for_dense_layers() -> None:
+def test_autograd_takes_it_for_dense_layers_with_strides() -> None:
     x, w = torch.randn(1, 64, 28, 28), torch.randn(64, 64, 3, 3, requires_grad=True)
     before = faltung.usage()[ALGORITHM.name]
-    faltung.functional.conv2d(x, w, padding=1).sum().backward()  # type: ignore[no-untyped-call]
+    faltung.functional.conv2d(x, w, stride=2, padding=1).sum().backward()  # type: ignore[no-untyped-call]
     assert faltung.usage()[ALGORITHM.name] == before + 1

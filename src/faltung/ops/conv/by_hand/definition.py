@@ -30,7 +30,7 @@ from torch import Tensor
 from ....errors import ArgumentError
 from ...geometry import Pairs, Sizes
 from ...operands import checked
-from ..arguments import conv_spec
+from ..arguments import check_residual, conv_spec
 from ..spec import ConvSpec
 
 # one integer per axis; Any because type checkers refuse int beside slice in one index
@@ -47,6 +47,7 @@ def conv(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    residual: Tensor | None = None,
 ) -> Tensor:
     """Convolution in as many dimensions as the weight has: 1, 2 or 3.
 
@@ -55,7 +56,7 @@ def conv(
 
     The same as `F.conv1d`, `F.conv2d` or `F.conv3d`. Padding may also be a (low, high) pair for an
     axis or one of "valid", "same", "same_lower", "causal"; the padding mode is "zeros", "reflect",
-    "replicate" or "circular".
+    "replicate" or "circular". A `residual` of the result's shape is added last.
 
     >>> import torch
     >>> x = torch.tensor([[1, 2, 3, 4, 5]])
@@ -66,12 +67,18 @@ def conv(
     tensor([[-2, -2,  4]])
     >>> conv(x, w, padding=1, padding_mode="circular")
     tensor([[ 3, -2, -2, -2,  3]])
+    >>> conv(x, w, padding=1, residual=x)
+    tensor([[-1,  0,  1,  2,  9]])
 
     Raises `ArgumentError` or `ArgumentTypeError` for shapes and arguments that do not fit.
     """
     spec = spec_of(x, w, b, stride, padding, dilation, groups, padding_mode=padding_mode)
-    y = forward(batched(x, spec), w, spec)
-    return finished(y, b, x)
+    y = finished(forward(batched(x, spec), w, spec), b, x)
+    if residual is None:
+        return y
+    checked("conv", {"input": x, "residual": residual})
+    check_residual("conv", residual.shape, y.shape)
+    return y + residual
 
 
 def forward(x: Tensor, w: Tensor, spec: ConvSpec) -> Tensor:
