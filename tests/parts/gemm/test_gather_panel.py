@@ -8,7 +8,7 @@ import pytest
 from faltung.lang.interpret import interpret
 from faltung.lang.ops import Buffer
 from faltung.lang.routine import Routine, Value
-from faltung.parts.gemm.gather_panel import Copying, Run, known, when
+from faltung.parts.gemm.gather_panel import Copying, Run, Turning, known, when
 
 NUMBERS = 200
 SIZES = [
@@ -90,3 +90,31 @@ def test_what_is_known() -> None:
         with when(r, item < 1):
             pass
         assert r.body[0].body[-1].name == "when"
+
+
+@pytest.mark.parametrize("lanes", [4, 16])
+@pytest.mark.parametrize("channels", [1, 4, 7, 20])
+@pytest.mark.parametrize("count", [1, 4, 5, 16, 19])
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "not known"])
+def test_pixels_whose_channels_are_brought_together(
+    count: int, channels: int, lanes: int, is_known: bool
+) -> None:
+    apart, pixel, source, to = 23, channels + 3, 2, 5
+    r = Routine("turning", items=NUMBERS)
+    size = apart * channels  # the last channel's last pixel is the last number there is
+    x = r.reads("x", "float16", size)
+    y = r.writes("y", "float32", to + count * pixel)
+    with r.work() as item, r.when(item < 1):
+        turning = Turning(r, x, y, lanes, channels, pixel, apart)
+        turning.pixels(r.const(source), count if is_known else item + count, r.const(to))
+    image = np.arange(1, size + 1, dtype=np.float16)
+    memory: dict[str, np.ndarray] = {
+        "x": image,
+        "y": np.full(to + count * pixel, np.nan, np.float32),
+    }
+    interpret(r, memory)
+    panel = memory["y"][to:].reshape(count, pixel)
+    assert (
+        panel[:, :channels] == image.reshape(channels, apart)[:, source : source + count].T
+    ).all()
+    assert np.isnan(panel[:, channels:]).all() and np.isnan(memory["y"][:to]).all()

@@ -67,8 +67,38 @@ def test_pixels_that_share_few_sets_of_the_near_cache_are_moved_apart() -> None:
 
 
 def test_channels_of_a_panel_lie_an_odd_number_of_lines_apart() -> None:
-    layout = GemmLayout(replace(PROBLEM, channels_last=False))
+    layout = GemmLayout(replace(PROBLEM, channels_last=False, inputs=8))
     assert layout.steps.channel // 16 % 2 == 1 and layout.steps.channel % 16 == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "turned"),
+    [
+        ({}, True),
+        ({"dtype": "float16"}, True),
+        ({"inputs": 8}, False),  # not one vector of channels
+        ({"rows": SMALL, "columns": SMALL}, False),  # several planes are on a page of memory
+        ({"rows": Span(), "columns": FLAT}, False),  # nothing is read twice
+        ({"rows": Span(), "columns": replace(FLAT, outputs=1568, stride=2)}, True),
+        ({"channels_last": True}, False),  # they are together as it is
+    ],
+)
+def test_channels_are_brought_together_where_they_are_on_many_pages(
+    changes: dict[str, object], turned: bool
+) -> None:
+    contiguous = replace(PROBLEM, channels_last=False)
+    layout = GemmLayout(replace(contiguous, **changes))  # type: ignore[arg-type]
+    assert layout.turns_panel is turned
+    if turned:
+        assert layout.has_panel and layout.order == "dhwc"
+        assert (layout.steps.channel, layout.steps.pixel) == (1, 64)
+
+
+def test_what_threads_write_is_a_page_apart() -> None:
+    layout = GemmLayout(replace(PROBLEM, channels_last=False))
+    tile, steps = layout.tile, layout.steps
+    assert layout.waiting_numbers >= tile.channels * tile.rows * tile.columns + 1024
+    assert layout.panel_numbers >= steps.plane + 1024
 
 
 def test_rows_in_between_are_not_copied() -> None:

@@ -33,6 +33,24 @@ def refusals(spec: ConvSpec, layouts: Sequence[str]) -> list[str]:
     return reasons
 
 
+def weight_refusals(spec: ConvSpec) -> list[str]:
+    """What routines for gradients of weights cannot do, however they do it.
+
+    >>> weight_refusals(ConvSpec.parse("grad_weight n0 c1 o1 i5x5 k3x3 float32 cpu"))
+    ['needs something to sum up, has x of (0, 1, 5, 5)']
+    """
+    reasons = []
+    if spec.dtype not in REGISTER_BYTES:
+        reasons.append(f"needs one of {', '.join(REGISTER_BYTES)}, has {spec.dtype}")
+    if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
+        reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+    if 0 in (spec.batch, spec.in_channels, *spec.input_size):
+        reasons.append(f"needs something to sum up, has x of {spec.x_shape}")
+    if (missing := unavailable()) is not None:
+        reasons.append(missing)
+    return reasons
+
+
 def depthwise_refusals(spec: ConvSpec) -> list[str]:
     """What algorithms cannot do that have one filter, and one output, for each channel."""
     if spec.groups == spec.in_channels == spec.out_channels:

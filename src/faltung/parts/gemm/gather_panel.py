@@ -2,7 +2,8 @@
 
 A routine that reads a block of an image many times reads it from a panel: its rows lie close
 together, zeros stand where the padding is, and 16-bit numbers have been widened. Copying costs a
-load and a store for a vector, once; each number is multiplied hundreds of times.
+load and a store for a vector, once; each number is multiplied hundreds of times. A panel may also
+have the channels of a pixel side by side where the image has its pixels so.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from ...lang.ops import Buffer
 from ...lang.routine import Operand, Routine, Value
+from ..transpose import transposed
 
 _TOGETHER = 4  # vectors copied in one turn of the loop
 _MOST_WRITTEN_DOWN = 6  # vectors of a row whose sizes are known that are copied without a loop
@@ -86,6 +88,57 @@ class Copying:
         if known(rest) != 0:
             with when(self.r, rest > 0):
                 yield self.r.const(0) + whole, self.r.below(rest, self.lanes)
+
+
+@dataclass(frozen=True)
+class Turning:
+    """From an image of channels, each with its pixels side by side, to a panel of pixels.
+
+    In the panel the `channels` of a pixel follow each other and pixels are `pixel` numbers apart;
+    in the image channels are `apart` numbers apart. Squares of `lanes` × `lanes` numbers are
+    transposed in registers.
+    """
+
+    r: Routine
+    image: Buffer
+    panel: Buffer
+    lanes: int
+    channels: int
+    pixel: int
+    apart: int
+
+    def pixels(self, source: Value, count: Operand, to: Value) -> None:
+        """So many pixels that follow each other in both, from `source` in channel 0 on."""
+        r = self.r
+        whole = r.const(0) + count // self.lanes * self.lanes
+        if known(whole) != 0:
+            with r.loop(0, whole, self.lanes) as loop:
+                self._squares(source + loop.index, to + loop.index * self.pixel, self.lanes)
+        if known(count) is None or known(count) != known(whole):
+            with when(r, whole < count if known(count) is None else True):
+                self._squares(source + whole, to + whole * self.pixel, count - whole)
+
+    def _squares(self, source: Value, to: Value, pixels: Operand) -> None:
+        """At most as many pixels as a vector has lanes, in all channels."""
+        rest = self.channels % self.lanes
+        if self.channels >= self.lanes:
+            with self.r.loop(0, self.channels - rest, self.lanes) as loop:
+                self._square(source, loop.index, to, pixels, self.lanes)
+        if rest:
+            self._square(source, self.r.const(self.channels - rest), to, pixels, rest)
+
+    def _square(
+        self, source: Value, channel: Value, to: Value, pixels: Operand, channels: int
+    ) -> None:
+        r, lanes, count = self.r, self.lanes, known(pixels)
+        at = source + channel * self.apart
+        mask = None if count == lanes else r.below(pixels, lanes)
+        rows = [r.load(self.image, at + n * self.apart, lanes, mask) for n in range(channels)]
+        made = transposed(r, rows + rows[:1] * (lanes - channels))
+        some = None if channels == lanes else r.below(channels, lanes)
+        for n, numbers in enumerate(made if count is None else made[:count]):
+            with when(r, pixels > n if count is None else True):
+                r.store(self.panel, to + n * self.pixel + channel, numbers, some)
 
 
 def known(value: Operand) -> int | None:

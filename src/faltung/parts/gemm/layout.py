@@ -12,7 +12,18 @@ from functools import cached_property
 from ..activation import is_long
 from .columns import alike, apart
 from .problem import GemmProblem
-from .tiling import COLLIDING, Block, Tile, best_block, best_tile, collides, is_far
+from .sharing import own_numbers
+from .tiling import (
+    COLLIDING,
+    Block,
+    Tile,
+    best_block,
+    best_tile,
+    channel_parts,
+    collides,
+    is_far,
+    turns,
+)
 
 _NEAR_PLANE = 4096  # bytes of a channel's plane up to which planes are read where they are
 _MANY = 128  # channels that are too many to be read from one set of the near cache
@@ -41,13 +52,13 @@ class GemmLayout:
         t = self.tile
         self.columns = (apart if t.columns_apart else alike)(p.columns, t.columns)
         self.pads_columns = p.columns.is_padded and not t.columns_apart
-        self.has_panel = self._needs_panel()
+        self.turns_panel = turns(p) and not t.along_row
+        self.has_panel = self.turns_panel or self._needs_panel()
         self.block: Block = best_block(p, self.tile, self.has_panel)
         # blocks of the tile's channels, in parts, and what is left over
         self.channels = -(-p.outputs // t.unit) * t.unit
         self.full, self.rest = divmod(self.channels, t.channels)
-        self.share = -(-self.full // self.block.parts)
-        self.parts = -(-self.full // self.share)
+        self.share, self.parts = channel_parts(p, t, self.block.parts)
         self.row_blocks = -(-p.rows.outputs // self.block.rows)
         self.column_blocks = -(-p.columns.outputs // self.block.columns)
         self.items = p.planes * self.row_blocks * self.column_blocks * self.parts
@@ -65,11 +76,13 @@ class GemmLayout:
 
     @property
     def waiting_numbers(self) -> int:
-        """Numbers of one thread's sums of a tile that wait in memory, in whole lines."""
-        p, t = self.problem, self.tile
-        if not self.is_turned and not is_long(p.activation):
+        """Numbers of one thread's sums of a tile that wait in memory."""
+        p, t, long = self.problem, self.tile, is_long(self.problem.activation)
+        if not self.is_turned and not long:
             return 0
-        return -(-t.channels * t.rows * t.columns // p.line) * p.line
+        # and a square of sums that are turned and wait for a residual and a long activation
+        more = t.lanes * t.lanes if self.is_turned and long and p.residual else 0
+        return own_numbers(t.channels * t.rows * t.columns + more, p.item_size)
 
     @property
     def is_turned(self) -> bool:
@@ -78,12 +91,13 @@ class GemmLayout:
 
     @property
     def panel_numbers(self) -> int:
-        """Numbers of one thread's panel, in whole lines."""
+        """Numbers of one thread's panel."""
         p, steps = self.problem, self.steps
         if not self.has_panel:
             return 0
         planes = steps.plane * p.depth.kernel_size
-        return -(-(planes if p.channels_last else steps.channel * p.inputs) // p.line) * p.line
+        numbers = planes if steps.channel == 1 else steps.channel * p.inputs
+        return own_numbers(numbers, p.item_size)
 
     @property
     def order(self) -> str:
@@ -91,7 +105,7 @@ class GemmLayout:
         p = self.problem
         # the innermost loop should be long; but lines that hold several taps should be read at once
         borders_only = all(tiles.places for tiles in self.columns)
-        return "dhwc" if p.channels_last or p.taps == 1 or borders_only else "cdhw"
+        return "dhwc" if self.steps.channel == 1 or p.taps == 1 or borders_only else "cdhw"
 
     @property
     def fetches_weights(self) -> bool:
@@ -127,14 +141,14 @@ class GemmLayout:
         )
 
     def _panel_steps(self) -> Steps:
-        p, b = self.problem, self.block
-        pixel = p.inputs if p.channels_last else 1
-        if pixel * p.columns.stride * p.item_size % 4096 == 0:
+        p, b, last = self.problem, self.block, self.problem.channels_last or self.turns_panel
+        pixel = p.inputs if last else 1
+        if pixel * p.columns.stride * p.item_size % COLLIDING == 0:
             pixel += p.line  # see `collides`
         row = pixel * self.panel_columns
         plane = row * p.rows.copied(b.rows)
         channel = 1
-        if not p.channels_last:  # an odd number of lines, or all channels are in the same sets
+        if not last:  # an odd number of lines, or all channels are in the same sets
             channel = (-(-plane * p.depth.kernel_size // p.line) | 1) * p.line
         down = b.rows if self.by_tap else p.rows.dilation
         taps = (plane, down * row, p.columns.dilation * pixel)

@@ -94,6 +94,7 @@ class GemmProblem:
     registers: int
     cache: int
     cores: int
+    residual: bool = False
 
     @property
     def kind(self) -> str:

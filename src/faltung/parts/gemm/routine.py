@@ -5,20 +5,20 @@ from contextlib import AbstractContextManager, contextmanager
 from math import prod
 
 from ...lang.routine import Routine, Value
-from ..activation import activated, is_long
 from ..taps import taps_inside
-from ..transpose import transposed
 from .columns import ColumnTiles
-from .gather_panel import Copying, Run, when
+from .gather_panel import Copying, Run, Turning, when
 from .layout import GemmLayout
 from .problem import Span
+from .results import Results
 from .tile import Factor, GemmTile, Stream, SumAxis
 
 
 def gemm_routine(name: str, layout: GemmLayout) -> Routine:
-    """The routine: writes y, reads x, the packed weight and a bias if there is one.
+    """The routine: writes y, reads x, the packed weight, and a bias and a residual if there are.
 
-    Its buffers are y, x, w, then the layout's panel and waiting sums, if it has those, then b.
+    Its buffers are y, x, w, then the layout's panel and waiting sums, if it has those, then b and
+    the residual.
     """
     return _Recording(name, layout).r
 
@@ -38,9 +38,10 @@ class _Recording:
         self.source = self.x
         if layout.has_panel:
             self.source = r.scratch("panel", p.wide, layout.panel_numbers)
-        if layout.waiting_numbers:
-            self.waiting = r.scratch("waiting", p.wide, layout.waiting_numbers)
+        waiting = layout.waiting_numbers
+        self.waiting = r.scratch("waiting", p.wide, waiting) if waiting else None
         self.b = r.reads("b", p.dtype, p.groups * p.outputs) if p.bias else None
+        self.residual = r.reads("residual", p.dtype, self.y.count) if p.residual else None
         with r.work() as item:
             self.item(item)
 
@@ -54,6 +55,9 @@ class _Recording:
         self.plane, item = item % p.depth.outputs, item // p.depth.outputs
         self.group, item = item % p.groups, item // p.groups
         self.n, part = item % max(p.batch, 1), item // max(p.batch, 1)
+        self.results = Results(
+            r, of, self.y, self.residual, self.waiting, self.n, self.group, self.plane
+        )
         self.planes = self.bounds(p.depth, self.plane, self.plane)
         if of.has_panel:
             self.fill_panel()
@@ -92,7 +96,8 @@ class _Recording:
         before = r.minimum(r.maximum(0 - first, 0), columns)
         end = r.maximum(r.minimum(p.columns.inputs - first, columns), before)
         self.run = Run(before, end - before, columns - end)
-        with r.loop(0, 1 if p.channels_last else p.inputs) as channel:
+        last = p.channels_last or of.turns_panel
+        with r.loop(0, 1 if last else p.inputs) as channel:
             begin, end = self.planes or (r.const(0), r.const(p.depth.kernel_size))
             with r.loop(begin, end) as tap:
                 plane = self.plane * p.depth.stride - p.depth.low + tap.index * p.depth.dilation
@@ -132,7 +137,10 @@ class _Recording:
 
     def fill_row(self, copying: Copying, source: Value, to: Value) -> None:
         """A row of the panel."""
-        p, pixel, channels = self.p, self.of.steps.pixel, self.p.inputs * self.p.groups
+        of, p, pixel, channels = self.of, self.p, self.of.steps.pixel, self.p.inputs * self.p.groups
+        if of.turns_panel:
+            self.turn_row(source, to)
+            return
         if not p.channels_last:
             copying.run(source, to, self.run)
             return
@@ -146,6 +154,20 @@ class _Recording:
             copying.run(source + loop.index * channels, at, Run(0, p.inputs, 0))
         copying.zeros(to + (self.run.before + self.run.count) * pixel, self.run.after * pixel)
 
+    def turn_row(self, source: Value, to: Value) -> None:
+        """A row of the panel whose pixels have their channels side by side, as the image has not.
+
+        Zeros stand beside the image only where tiles read them.
+        """
+        of, p, run, pixel = self.of, self.p, self.run, self.of.steps.pixel
+        if of.pads_columns:
+            copying = Copying(self.r, self.x, self.source, p.lanes)
+            copying.zeros(to, run.before * pixel)
+            copying.zeros(to + (run.before + run.count) * pixel, run.after * pixel)
+        apart = p.depth.inputs * p.rows.inputs * p.columns.inputs
+        turning = Turning(self.r, self.x, self.source, p.lanes, p.inputs, pixel, apart)
+        turning.pixels(source, run.count, to + run.before * pixel)
+
     # -- the tiles --------------------------------------------------------------------------------
 
     def tiles(self, channels: int, output: Value, weights: Value) -> None:
@@ -156,7 +178,11 @@ class _Recording:
         if self.b:
             first = self.group * p.outputs + output
             places = range(0, channels, t.unit)
-            starts = [r.load(self.b, first + n, t.unit, self.existing(n)) for n in places]
+            masks = [self.results.existing(output, n, channels) for n in places]
+            starts = [
+                r.load(self.b, first + n, t.unit, mask)
+                for n, mask in zip(places, masks, strict=True)
+            ]
             self.start = [r.splat(s, t.lanes) for s in starts] if t.along_row else starts
         for height, rows in self.row_tiles():
             with rows as row:
@@ -193,13 +219,6 @@ class _Recording:
         with when(self.r, condition):
             yield self.r.const(place)
 
-    def existing(self, channel: int) -> Value | None:
-        """The mask of those of a vector of channels that exist, from one of the tile's on."""
-        p, unit = self.p, self.of.tile.unit
-        if channel + unit < self.width or p.outputs % unit == 0:
-            return None
-        return self.r.below(p.outputs - (self.output + channel), unit)
-
     def tile(self, row: Value, column: Value, height: int, tiles: ColumnTiles) -> None:
         """So many outputs from row and column on, in all vectors of the block."""
         of, p, steps, width = self.of, self.p, self.of.steps, tiles.width
@@ -217,15 +236,11 @@ class _Recording:
         if not of.has_panel:
             x = self.first_read(row, column)
         order = [axes[name] for name in of.order]
-        tile = GemmTile(*self.factors(height, width), self.streams(row, column, x))
-        sums = self.activated(tile.sums(self.r, self.start, order, x, self.weights))
         pixel = row * p.columns.outputs + column
-        if p.channels_last:
-            self.store(sums, pixel)
-        elif of.tile.along_row:
-            self.store_rows(sums, pixel, width)
-        else:
-            self.store_turned(sums, pixel)
+        later = self.results.ahead(self.output, self.width, pixel, height * width)
+        tile = GemmTile(*self.factors(height, width), (*self.streams(row, column, x), *later))
+        sums = tile.sums(self.r, self.start, order, x, self.weights)
+        self.results.put(sums, self.output, self.width, pixel, width)
 
     def factors(self, height: int, width: int) -> tuple[Factor, Factor]:
         """What a tile multiplies: the image and the weight, one of them in vectors."""
@@ -267,8 +282,9 @@ class _Recording:
         at = x + of.block.columns + self.r.minimum(first, p.inputs - each) * apart
         found = [Stream(self.x, at, each * width, width, apart)]
         if p.outputs >= p.inputs:
-            to = self.in_channel(self.output) + column + width
-            found.append(Stream(self.y, to, self.width * width, width, self.channel_size))
+            to = self.results.in_channel(self.output) + column + width
+            size = self.results.channel_size
+            found.append(Stream(self.y, to, self.width * width, width, size))
         return found
 
     def first_read(self, row: Value, column: Value) -> Value:
@@ -279,81 +295,3 @@ class _Recording:
         at = at + (self.plane * p.depth.stride - p.depth.low) * steps.plane
         at = at + (row * p.rows.stride - p.rows.low) * steps.row
         return at + (column * p.columns.stride - p.columns.low) * steps.pixel
-
-    # -- results ----------------------------------------------------------------------------------
-
-    def activated(self, sums: list[Value]) -> list[Value]:
-        """The activation of all sums; one of many operations is written down once, in a loop."""
-        r, name, lanes = self.r, self.p.activation, self.of.tile.lanes
-        if not is_long(name):
-            return [activated(r, name, total) for total in sums]
-        for n, total in enumerate(sums):
-            r.store(self.waiting, n * lanes, total)
-        with r.loop(0, len(sums) * lanes, lanes) as loop:
-            value = activated(r, name, r.load(self.waiting, loop.index, lanes))
-            r.store(self.waiting, loop.index, value)
-        return [r.load(self.waiting, n * lanes, lanes) for n in range(len(sums))]
-
-    def store(self, sums: list[Value], pixel: Value) -> None:
-        """Outputs that follow each other in a plane, channels last."""
-        p, lanes, channels = self.p, self.of.tile.lanes, self.p.outputs * self.p.groups
-        plane = self.n * p.depth.outputs + self.plane
-        at = (plane * (p.rows.outputs * p.columns.outputs) + pixel) * channels
-        at = at + self.group * p.outputs + self.output
-        for n, total in enumerate(sums):
-            place, vector = divmod(n, len(self.start))
-            to = at + (place * channels + vector * lanes)
-            self.r.store(self.y, to, total, self.existing(vector * lanes))
-
-    def store_rows(self, sums: list[Value], pixel: Value, width: int) -> None:
-        """Vectors of outputs that follow each other in a row, channel by channel."""
-        r, lanes = self.r, self.of.tile.lanes
-        to = self.in_channel(self.output) + pixel
-        for n, total in enumerate(sums):
-            vector, channel = divmod(n, len(self.start))
-            left = width - vector * lanes
-            mask = r.below(left, lanes) if left < lanes else None
-            r.store(self.y, to + (channel * self.channel_size + vector * lanes), total, mask)
-
-    @property
-    def channel_size(self) -> int:
-        """Outputs of a channel."""
-        return self.p.depth.outputs * self.p.rows.outputs * self.p.columns.outputs
-
-    def in_channel(self, output: Value) -> Value:
-        """Where the present plane of one of the group's channels begins."""
-        p = self.p
-        channel = (self.n * p.groups + self.group) * p.outputs + output
-        return channel * self.channel_size + self.plane * (p.rows.outputs * p.columns.outputs)
-
-    def store_turned(self, sums: list[Value], pixel: Value) -> None:
-        """Outputs that follow each other in a plane, channel by channel, from vectors of channels.
-
-        By way of memory: where sums are transposed while others wait, there are too few registers,
-        and LLVM then keeps some of them in memory in the loop before.
-        """
-        r, vectors, lanes = self.r, len(self.start), self.of.tile.lanes
-        places = len(sums) // vectors
-        for n, total in enumerate(sums):
-            place, vector = divmod(n, vectors)
-            r.store(self.waiting, (vector * places + place) * lanes, total)
-        with r.loop(0, vectors) as loop:
-            for first in range(0, places, lanes):
-                at = (loop.index * places + first) * lanes
-                count = min(lanes, places - first)
-                self.store_square(at, count, self.output + loop.index * lanes, pixel + first)
-
-    def store_square(self, at: Value, count: int, output: Value, pixel: Value) -> None:
-        """As many outputs as a vector has lanes, or fewer, in one vector of channels."""
-        p, r, lanes = self.p, self.r, self.of.tile.lanes
-        rows = [r.load(self.waiting, at + n * lanes, lanes) for n in range(count)]
-        mask = r.below(count, lanes) if count < lanes else None
-        lines = transposed(r, rows + rows[:1] * (lanes - count))
-        to = self.in_channel(output) + pixel
-        sure = p.outputs % lanes or lanes  # channels that there are even in the last vector
-        for lane, line in enumerate(lines[:sure]):
-            r.store(self.y, to + lane * self.channel_size, line, mask)
-        if sure < lanes:
-            with r.when(output + lanes <= p.outputs):
-                for lane, line in enumerate(lines[sure:], sure):
-                    r.store(self.y, to + lane * self.channel_size, line, mask)

@@ -14,16 +14,21 @@ core.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import log2
+from math import log2, prod
 
 from ..activation import is_long
 from .columns import apart
 from .problem import GemmProblem
+from .sharing import Pieces, cut, doubled, evenly, largest_share
 
 _MOST_VECTORS = 6
 _ENOUGH_SUMS = 10  # two additions begin in each cycle, and one takes four
-_LOADS = 0.6  # cycles for a load, where nothing else is in the way
-_BESIDES = 0.12  # and where multiply-adds are
+# cycles of a term, fitted to tiles of all sizes: for each multiply-add that has a unit, each load
+# where those are too many, each number that is spread, and on top
+_SUM, _LOAD, _SPREAD, _TERM = 1.03, 0.58, 0.1, 0.8
+_BESIDES = 0.12  # for each load, where vectors are pixels
+_PASSING = 0.003  # for each byte of those, which every block of channels reads anew
+_STRAY = 2  # where pixels are taken from many pages of memory
 _NEAR, _FAR = 22, 9  # bytes that arrive in a cycle from the second cache, and from beyond
 _APART = 3  # from beyond in single lines
 _WAITING = 0.5  # of the time it takes to fetch weights ahead
@@ -35,6 +40,8 @@ _MOST_CODE = 1800  # multiply-adds to write down for the tiles at the borders of
 _MOST_BORDERS = 16  # of them, on the left
 _TOGETHER = 90  # of one run of taps, in a loop
 _LINE = 64  # bytes
+_NEAR_PLANE = 1024  # bytes of a channel's plane up to which several are in a page of memory
+_SQUARE = 7  # cycles to transpose a vector of a square, from memory to memory
 COLLIDING, _WAYS = 4096, 8  # lines so far apart share the few ways of a set in the near cache
 
 
@@ -92,19 +99,54 @@ def best_block(problem: GemmProblem, tile: Tile, copied: bool) -> Block:
     sizes = list(_blocks(problem, tile))
     if copied:  # not more than the second cache has room for
         least = min(_inputs(problem, rows, columns) for rows, columns, _ in sizes)
-        most = max(least, problem.cache)
+        most = max(least, problem.cache * 3 // 4)
         sizes = [some for some in sizes if _inputs(problem, *some[:2]) <= most]
     elif tile.along_row and is_far(problem):  # the next block's pixels come while one is computed
         few = [some for some in sizes if _inputs(problem, *some[:2]) <= problem.cache * _AHEAD]
         sizes = few or sizes[:1]
-    blocks = [_block(problem, tile, copied, *some) for some in sizes]
-    return min(blocks, key=lambda block: (block.last, block.cycles))
+    best: tuple[float, float, Block] | None = None
+    for cycles, some in sorted((_cycles(problem, tile, copied, *some), some) for some in sizes):
+        if best and cycles / problem.cores >= best[0]:
+            break  # none that follows is done sooner
+        last = cycles * largest_share(_pieces_of_work(problem, tile, *some), problem.cores)
+        if not best or (last, cycles) < best[:2]:
+            best = last, cycles, Block(*some, cycles, last)
+    assert best
+    return best[2]
+
+
+def channel_parts(problem: GemmProblem, tile: Tile, parts: int) -> tuple[int, int]:
+    """How many blocks of the tile's channels each of at most that many parts has; and the parts."""
+    full = -(-problem.outputs // tile.unit) * tile.unit // tile.channels
+    share = -(-full // parts)
+    return share, -(-full // share)
 
 
 def is_far(problem: GemmProblem) -> bool:
     """Whether the image of a pointwise convolution comes from beyond the second cache."""
     size = problem.inputs * problem.columns.inputs * problem.rows.inputs * problem.item_size
     return problem.taps == 1 and size > problem.cache / 4
+
+
+def turns(problem: GemmProblem) -> bool:
+    """Whether channels of a pixel are brought together in a panel, if vectors are channels.
+
+    Then terms follow each other. Else each is in another line, and in another page of memory where
+    planes are large.
+    """
+    moves = problem.taps > 1 or problem.columns.stride > 1
+    return (
+        moves
+        and not problem.channels_last
+        and problem.inputs >= problem.lanes
+        and _plane_bytes(problem) > _NEAR_PLANE
+    )
+
+
+def _plane_bytes(problem: GemmProblem) -> int:
+    """Bytes of a channel, as numbers in registers."""
+    spans = (problem.depth, problem.rows, problem.columns)
+    return prod(span.inputs for span in spans) * problem.item_size
 
 
 def collides(problem: GemmProblem, places: int) -> bool:
@@ -188,10 +230,13 @@ def _along_channels(problem: GemmProblem, channels: int, places: int, terms: flo
     image, storing = 0.0, float(vectors * places)
     if not problem.channels_last:
         storing += vectors * -(-places // lanes) * lanes * log2(lanes)
-        # every term is in another line, but for neighbouring taps
-        image = (places * problem.pitch + _LINE) / problem.columns.kernel_size
+        if not turns(problem):  # every term is in another line, but for neighbouring taps
+            image = (places * problem.pitch + _LINE) / problem.columns.kernel_size
     bringing = weights / rate + image / _NEAR
-    return terms * max(_term(vectors, places, vectors + places), bringing) + storing
+    term = max(_arithmetic(vectors, places), (vectors + places) * _LOAD) + _TERM + places * _SPREAD
+    if image and _plane_bytes(problem) > _NEAR_PLANE:
+        term += _STRAY
+    return terms * max(term, bringing) + storing
 
 
 def _along_row(problem: GemmProblem, channels: int, places: int, terms: float) -> float:
@@ -200,33 +245,43 @@ def _along_row(problem: GemmProblem, channels: int, places: int, terms: float) -
     # vectors at any place mostly lie across two cache lines; but each line serves several taps
     loads = vectors * (3 if problem.taps > 1 else 1) + channels
     image = vectors * problem.lanes * problem.item_size / problem.columns.kernel_size
-    return terms * max(_term(vectors, channels, loads), image / _NEAR) + vectors * channels
+    term = max(_arithmetic(vectors, channels) + loads * _BESIDES, loads * _LOAD)
+    return terms * max(term + image * _PASSING, image / _NEAR) + vectors * channels
 
 
-def _term(vectors: int, others: int, loads: int) -> float:
-    arithmetic = max(vectors * others, _ENOUGH_SUMS) / 2
-    return max(arithmetic + loads * _BESIDES, loads * _LOADS)
+def _arithmetic(vectors: int, others: int) -> float:
+    """Cycles of a term's multiply-adds, in which each vector meets each of the others."""
+    return max(vectors * others, _ENOUGH_SUMS) / 2 * _SUM
 
 
 def _blocks(problem: GemmProblem, tile: Tile) -> Iterator[tuple[int, int, int]]:
     """Rows, columns and parts of the blocks that are worth a thought."""
-    for columns in _doubled(tile.columns, problem.columns.outputs):
-        whole = columns >= problem.columns.outputs
-        for rows in _doubled(tile.rows, problem.rows.outputs if whole else tile.rows):
-            for parts in _doubled(1, max(1, problem.outputs // tile.channels)):
-                yield rows, columns, parts
+    height, width = problem.rows.outputs, problem.columns.outputs
+    most = max(1, problem.outputs // tile.channels)
+    for columns in evenly(width, tile.columns):
+        for rows in evenly(height, tile.rows) if columns >= width else (tile.rows,):
+            for parts in doubled(most):
+                yield min(rows, height), min(columns, width), parts
 
 
-def _doubled(size: int, limit: int) -> Iterator[int]:
-    while size < limit:
-        yield size
-        size *= 2
-    yield limit
+def _pieces_of_work(
+    problem: GemmProblem, tile: Tile, rows: int, columns: int, parts: int
+) -> tuple[Pieces, ...]:
+    """How the items are counted, innermost first, and what each has to do."""
+    share, parts = channel_parts(problem, tile, parts)
+    channels, each = -(-problem.outputs // tile.unit) * tile.unit, share * tile.channels
+    return (
+        cut(problem.rows.outputs, rows),
+        cut(problem.columns.outputs, columns),
+        cut(max(problem.planes, 1), 1),
+        Pieces(parts, each, channels - (parts - 1) * each),
+    )
 
 
-def _block(
+def _cycles(
     problem: GemmProblem, tile: Tile, copied: bool, rows: int, columns: int, parts: int
-) -> Block:
+) -> float:
+    """Cycles of one core for everything in such blocks."""
     outside = -(-problem.rows.outputs // rows) * -(-problem.columns.outputs // columns)
     outside *= max(problem.planes, 1)
     items = outside * parts
@@ -234,17 +289,19 @@ def _block(
     weights = problem.outputs * problem.terms * problem.item_size
     cycles = tile.cycles + items * _ITEM
     if copied:
-        cycles += items * _copying(problem, rows, columns)
+        cycles += items * _copying(problem, tile, rows, columns)
     # what the second cache does not hold comes from far away for every tile's channels
     passes = -(-problem.outputs // tile.channels)
     together = image + 2 * weights * min(tile.channels / problem.outputs, 1)
     missing = max(0.0, 1 - problem.cache * 2 / 3 / together) if together else 0.0
-    rate = _FAR if problem.channels_last else _APART
+    together_there = problem.channels_last or (turns(problem) and not tile.along_row)
+    rate = _FAR if together_there else _APART
     cycles += missing * outside * (passes + copied) * image / rate
-    if weights + image > problem.cache / 2:
+    if outside * image > problem.cache:  # and for every part of the channels
+        cycles += (parts - 1) * outside * image / rate
+    if weights / parts + image > problem.cache / 2:
         cycles += _WAITING * outside * weights / _FAR
-    last = cycles / items * -(-items // problem.cores)
-    return Block(rows, columns, parts, cycles, last)
+    return cycles
 
 
 def _inputs(problem: GemmProblem, rows: int, columns: int) -> int:
@@ -260,9 +317,12 @@ def _seen(problem: GemmProblem, rows: int, columns: int) -> tuple[int, int]:
     return problem.depth.kernel_size * height, width
 
 
-def _copying(problem: GemmProblem, rows: int, columns: int) -> float:
+def _copying(problem: GemmProblem, tile: Tile, rows: int, columns: int) -> float:
     """Cycles to copy that to a panel."""
     height, width = _seen(problem, rows, columns)
     if problem.channels_last:
         return height * (20 + width * problem.inputs / problem.lanes * 2)
+    if turns(problem) and not tile.along_row:
+        blocks = -(-problem.inputs // problem.lanes)
+        return height * (20 + -(-width // problem.lanes) * problem.lanes * blocks * _SQUARE)
     return height * problem.inputs * (12 + width / problem.lanes * 2)

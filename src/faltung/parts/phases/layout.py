@@ -3,10 +3,9 @@
 from functools import cached_property
 from math import prod
 
+from ..gemm.sharing import own_numbers
 from .panel import PhasePanel
 from .tiling import PhaseProblem, phase_tiling
-
-_LINE = 64  # bytes
 
 
 class PhaseLayout:
@@ -71,13 +70,12 @@ class PhaseLayout:
 
     @property
     def line_numbers(self) -> int:
-        """Numbers of one thread's lines of results that wait to be transposed, in whole lines."""
+        """Numbers of one thread's lines of results that wait to be transposed."""
         if not self.problem.turned:
             return 0
-        line = _LINE // self.problem.item_size
         # the last ones are transposed together with some that do not exist
         numbers = (self.tiling.rows * self.pitch + self.problem.lanes) * self.width
-        return -(-numbers // line) * line
+        return own_numbers(numbers, self.problem.item_size)
 
     @cached_property
     def is_ragged(self) -> bool:

@@ -10,8 +10,8 @@ from functools import cached_property
 
 from ...lang.ops import Buffer
 from ...lang.routine import Operand, Routine, Value
-from ..gemm.gather_panel import Copying, Run
-from ..transpose import transposed
+from ..gemm.gather_panel import Copying, Run, Turning
+from ..gemm.sharing import own_numbers
 from .classes import Phase, PhaseAxis
 from .tiling import extent
 
@@ -68,8 +68,8 @@ class PhasePanel:
 
     @property
     def numbers(self) -> int:
-        """Numbers of the panel, in whole cache lines."""
-        return -(-self.plane * self.axes[0].turns // self._line) * self._line
+        """Numbers of the panel."""
+        return own_numbers(self.plane * self.axes[0].turns, self.item_size)
 
 
 @dataclass(frozen=True)
@@ -150,37 +150,8 @@ class Filling:
                 at = to + pixel.index * of.pixel
                 copying.run(source + pixel.index * channels, at, Run(0, of.terms, 0))
             return
-        whole = r.const(0) + count // self.lanes * self.lanes
-        with r.loop(0, whole, self.lanes) as loop:
-            self._squares(first + loop.index, to + loop.index * of.pixel, self.lanes)
-        with r.when(whole < count):
-            self._squares(first + whole, to + whole * of.pixel, count - whole)
-
-    def _squares(self, first: Value, to: Value, pixels: Operand) -> None:
-        """At most as many pixels as a vector has lanes, in all channels."""
-        of, r, rest = self.of, self.r, self.of.terms % self.lanes
-        if of.terms >= self.lanes:
-            with r.loop(0, of.terms - rest, self.lanes) as loop:
-                self._square(first, loop.index, to, pixels, self.lanes)
-        if rest:
-            self._square(first, r.const(of.terms - rest), to, pixels, rest)
-
-    def _square(
-        self, first: Value, channel: Value, to: Value, pixels: Operand, channels: int
-    ) -> None:
-        of, r, lanes = self.of, self.r, self.lanes
         depth, high, wide = of.axes
-        apart = depth.sources * high.sources * wide.sources
-        source = ((self.n * self.groups + self.group) * of.terms + channel) * apart + first
-        all_pixels = isinstance(pixels, int)
-        mask = None if all_pixels else r.below(pixels, lanes)
-        rows = [r.load(self.image, source + n * apart, lanes, mask) for n in range(channels)]
-        made = transposed(r, rows + rows[:1] * (lanes - channels))
-        some = None if channels == lanes else r.below(channels, lanes)
-        for n, numbers in enumerate(made):
-            at = to + n * of.pixel + channel
-            if all_pixels:
-                r.store(self.panel, at, numbers, some)
-                continue
-            with r.when(pixels > n):
-                r.store(self.panel, at, numbers, some)
+        plane = depth.sources * high.sources * wide.sources
+        first = first + (self.n * self.groups + self.group) * (of.terms * plane)
+        turning = Turning(r, self.image, self.panel, self.lanes, of.terms, of.pixel, plane)
+        turning.pixels(first, count, to)

@@ -7,11 +7,12 @@ are counted through, in cycles of one core.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
+from math import inf, prod
 
 from ...lang.target import host_target
+from ..gemm.sharing import Pieces, cut, doubled, evenly, largest_share
 from .classes import PhaseAxis
 
 _MOST_VECTORS = 6
@@ -104,14 +105,26 @@ class PhaseTiling:
     """Into how many parts the channels are cut, for threads to share."""
 
     cycles: float
+    last: float = inf
+    """Those of the core that is done last."""
 
 
 @lru_cache(maxsize=1024)
 def phase_tiling(of: PhaseProblem) -> PhaseTiling:
     """The fastest way to cut it, on this machine."""
     cycles, tile = min((_tile_cycles(of, *tile), tile) for tile in _tiles(of))
-    found = [_block(of, tile, block, cycles) for block in _blocks(of, tile)]
-    return min(found, key=lambda one: (one[0], one[1].cycles))[1]
+    found = sorted(
+        (_block(of, tile, block, cycles) for block in _blocks(of, tile)),
+        key=lambda tiling: tiling.cycles,
+    )
+    best, soonest = found[0], inf
+    for tiling in found:
+        if tiling.cycles / of.cores >= soonest:
+            break  # none that follows is done sooner
+        last = tiling.cycles * largest_share(_pieces_of_work(of, tiling), of.cores)
+        if last < soonest:
+            best, soonest = tiling, last
+    return replace(best, last=soonest)
 
 
 def _tiles(of: PhaseProblem) -> Iterator[tuple[int, int, int]]:
@@ -163,25 +176,27 @@ def _blocks(of: PhaseProblem, tile: tuple[int, int, int]) -> Iterator[tuple[int,
     vectors, rows, columns = tile
     height, width = (max(axis.most, 1) for axis in of.axes[1:])
     most_parts = -(-of.channels // (of.lanes * vectors))
-    for block_columns in _doubled(columns, width):
-        for block_rows in _doubled(rows, height if block_columns >= width else rows):
-            for parts in _doubled(1, most_parts):
+    for block_columns in evenly(width, columns):
+        for block_rows in evenly(height, rows) if block_columns >= width else (rows,):
+            for parts in doubled(most_parts):
                 yield block_rows, block_columns, parts
 
 
-def _doubled(size: int, limit: int) -> Iterator[int]:
-    """`size`, twice that and so on, and the first multiple of it from the limit on."""
-    last = -(-limit // size) * size
-    while size < last:
-        yield size
-        size *= 2
-    yield last
+def _pieces_of_work(of: PhaseProblem, tiling: PhaseTiling) -> tuple[Pieces, ...]:
+    """How the items are counted, innermost first, and what each has to do."""
+    depth, high, wide = of.axes
+    blocks = -(-of.channels // (of.lanes * tiling.vectors))
+    return (
+        cut(wide.most, tiling.block_columns), cut(high.most, tiling.block_rows),
+        cut(blocks, -(-blocks // tiling.parts)),
+        cut(max(1, of.batch * of.groups * depth.results), 1),
+    )  # fmt: skip
 
 
 def _block(
     of: PhaseProblem, tile: tuple[int, int, int], block: tuple[int, int, int], computing: float
-) -> tuple[float, PhaseTiling]:
-    """Cycles of the core that is done last, and the cut."""
+) -> PhaseTiling:
+    """The cut with its cycles."""
     depth, high, wide = of.axes
     block_rows, block_columns, parts = block
     blocks = -(-high.most // block_rows) * -(-wide.most // block_columns)
@@ -200,10 +215,8 @@ def _block(
     weights = prod(axis.kernel_size for axis in of.axes) * of.terms * of.channels * of.item_size
     again = of.batch * of.groups * depth.results * (blocks - 1) * weights / _FAR * _LATE
     cycles = computing + items * (copying + far) + (again if weights > of.cache / 2 else 0.0)
-    cut = PhaseTiling(
-        *tile, block_rows, block_columns, _strip(of, tile, block_columns), parts, cycles
-    )
-    return cycles / items * -(-items // of.cores), cut
+    strip = _strip(of, tile, block_columns)
+    return PhaseTiling(*tile, block_rows, block_columns, strip, parts, cycles)
 
 
 def _strip(of: PhaseProblem, tile: tuple[int, int, int], block_columns: int) -> int:

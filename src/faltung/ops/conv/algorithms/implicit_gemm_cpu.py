@@ -32,9 +32,10 @@ from ....lang.target import host_target, unavailable
 from ....machine import Machine, this_machine
 from ....parts import activation, taps, transpose
 from ....parts.gemm import columns as gemm_columns
-from ....parts.gemm import gather_panel
+from ....parts.gemm import gather_panel, sharing
 from ....parts.gemm import layout as gemm_layout
 from ....parts.gemm import problem as gemm_problem
+from ....parts.gemm import results as gemm_results
 from ....parts.gemm import routine as gemm_routine
 from ....parts.gemm import tile as gemm_tile
 from ....parts.gemm import tiling as gemm_tiling
@@ -46,17 +47,17 @@ from ...geometry import Axis
 from ...packed import Packed
 from ...padding import pad
 from ...rearranged import Rearranged, rearranged_seconds
+from ..refusals import REGISTER_BYTES
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _SECOND_CACHE = 1 << 20  # where the system does not say
 
 _CALL_SECONDS = 4e-6
 _SHORT = 24  # numbers of a kernel row: panels are made of runs no longer than that
 _SHORT_RUNS = 1.3  # times as long as the cycles say, if they are short
 _PARTS = (
-    activation, gather_panel, gemm_columns, gemm_layout, gemm_problem, gemm_routine, gemm_tile,
-    gemm_tiling, taps, transpose,
+    activation, gather_panel, gemm_columns, gemm_layout, gemm_problem, gemm_results, gemm_routine,
+    gemm_tile, gemm_tiling, sharing, taps, transpose,
 )  # fmt: skip
 _SOURCES = [__file__, *(str(part.__file__) for part in _PARTS)]
 
@@ -69,8 +70,8 @@ class ImplicitGemmCpu(Algorithm):
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers."""
         reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
+        if spec.dtype not in REGISTER_BYTES:
+            reasons.append(f"needs one of {', '.join(REGISTER_BYTES)}, has {spec.dtype}")
         if spec.layout == "channels_last" and spec.dims == 1:
             reasons.append("needs 2 or 3 dimensions to be channels last, has 1")
         if (missing := unavailable()) is not None:
@@ -94,21 +95,26 @@ class ImplicitGemmCpu(Algorithm):
         """The weight in another order."""
         numbers = prod(spec.w_shape)
         copies = 1 if spec.out_channels // spec.groups % 16 == 0 else 3
-        return copies * rearranged_seconds(numbers, _DTYPES[spec.dtype], machine.bandwidth)
+        return copies * rearranged_seconds(numbers, REGISTER_BYTES[spec.dtype], machine.bandwidth)
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, every thread's panel and waiting sums, and a padded image."""
         layout = GemmLayout(_problem(_plain(spec)))
         own = torch.get_num_threads() * (layout.panel_numbers + layout.waiting_numbers)
-        return (layout.packed_numbers + own) * _DTYPES[spec.dtype] + _copied(spec)
+        return (layout.packed_numbers + own) * REGISTER_BYTES[spec.dtype] + _copied(spec)
+
+    def adds(self, spec: ConvSpec) -> bool:
+        """Where the sums are stored."""
+        return True
 
     def build(self, spec: ConvSpec) -> Run:
-        """`run(x, w, bias=None)`."""
+        """`run(x, w, bias=None, residual=None)`."""
         plain = _plain(spec)
         layout = GemmLayout(_problem(plain))
         panel, waiting = layout.panel_numbers, layout.waiting_numbers
         routine = compiled(
-            f"{self.name} {layout.problem}", 3 + spec.bias + bool(panel) + bool(waiting),
+            f"{self.name} {layout.problem}",
+            3 + spec.bias + spec.residual + bool(panel) + bool(waiting),
             lambda: gemm_routine.gemm_routine(self.name, layout), sources=_SOURCES,
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, plain.layout)
@@ -117,7 +123,9 @@ class ImplicitGemmCpu(Algorithm):
         pack = Packed(_packing(layout))
         arrange = None if spec == plain else _arranging(spec)
 
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        def run(
+            x: Tensor, w: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
+        ) -> Tensor:
             x = x if arrange is None else arrange(x)
             y, packed = make(), pack(w)
             given = [y.data_ptr(), x.data_ptr(), packed.data_ptr()]
@@ -130,6 +138,8 @@ class ImplicitGemmCpu(Algorithm):
             if bias is not None:
                 bias = bias.contiguous()
                 given.append(bias.data_ptr())
+            if residual is not None:
+                given.append(residual.data_ptr())
             launch(*given)
             return y
 
@@ -191,10 +201,11 @@ def _problem(spec: ConvSpec) -> GemmProblem:
         dtype=spec.dtype,
         bias=spec.bias,
         activation=spec.activation,
-        lanes=target.lanes(_DTYPES[spec.dtype]),
+        lanes=target.lanes(REGISTER_BYTES[spec.dtype]),
         registers=32 if target.vector_bits == 512 else 16,
         cache=dict(machine.caches).get("L2", _SECOND_CACHE),
         cores=machine.cores,
+        residual=spec.residual,
     )
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Operand, Routine, Value
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import activation
 from ....parts.activation import activated
@@ -30,10 +30,9 @@ from ....parts.phases.classes import PhaseAxis
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
-# bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _SUMS = {16: 10, 32: 16}  # results of a tile, by the number of vector registers
 _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 s to compile
 _MOST_WEIGHTS, _NEAR = 24 << 10, 16 << 10  # bytes that the near cache has for them, and for a row
@@ -55,22 +54,9 @@ class PhasesChannelsLastCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but depthwise, on channels-last images of floating-point numbers."""
-        reasons = []
-        if spec.groups != spec.in_channels or spec.out_channels != spec.in_channels:
-            reasons.append(
-                f"needs one group and one output per channel, has {spec.groups} groups, "
-                f"{spec.in_channels} channels and {spec.out_channels} outputs"
-            )
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "channels_last":
-            reasons.append(f"needs a channels-last image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        reasons = depthwise_refusals(spec) + refusals(spec, ["channels_last"])
         if 0 in (spec.in_channels, *spec.input_size):
             reasons.append(f"has nothing to compute: the result is {spec.x_shape}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         if not reasons and (products := _Layout(spec).products) > _MOST_PRODUCTS:
             reasons.append(f"would unroll {products} products, more than {_MOST_PRODUCTS}")
         return reasons
@@ -123,7 +109,7 @@ class _Layout:
             for a in spec.axes
         ]
         self.depth, self.high, self.wide = (*[one] * (3 - spec.dims), *found)
-        self.lanes = host_target().lanes(_DTYPES[spec.dtype])
+        self.lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
         while self.lanes > 4 and spec.in_channels <= self.lanes // 2:
             self.lanes //= 2
         self.blocks = -(-spec.in_channels // self.lanes)

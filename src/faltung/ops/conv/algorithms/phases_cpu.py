@@ -21,16 +21,18 @@ Used for dense and grouped convolution in 1-D to 3-D, every stride, dilation, pa
 size. Not for few channels a group, which leave most lanes empty.
 """
 
+from collections.abc import Callable
+from itertools import product
 from math import prod
 
 import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine, this_machine
 from ....parts import activation, transpose
-from ....parts.gemm import gather_panel
+from ....parts.gemm import gather_panel, sharing
 from ....parts.gemm import tile as gemm_tile
 from ....parts.phases import classes as phases
 from ....parts.phases import layout as phase_layout
@@ -44,10 +46,10 @@ from ....parts.phases.tiling import PhaseProblem, SideBySide
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from ...rearranged import Rearranged
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
-# bytes of a number in a register
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 _SECOND_CACHE = 1 << 20  # bytes, where the system does not say
 _WORTHWHILE = 1.3  # how many more lanes phases must fill to lie side by side
 # how much faster PyTorch is than it estimates for matrices of bfloat16, which some processors
@@ -58,7 +60,7 @@ _WRITING = 1.0  # of copying: what writing results far apart takes besides compu
 _CALL_SECONDS = 6e-6
 _PARTS = (
     activation, gather_panel, gemm_tile, phase_layout, phase_panel, phase_routine, phase_tiling,
-    phases, transpose,
+    phases, sharing, transpose,
 )  # fmt: skip
 
 
@@ -66,27 +68,20 @@ class PhasesCpu(Algorithm):
     """Dense and grouped, as one matrix product for each phase."""
 
     tasks = frozenset({"grad_input"})
-    weight_seconds = (150e-6, 3.0e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers in one of the two orders."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout == "strided":
-            reasons.append(f"needs a contiguous or channels-last image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        reasons = refusals(spec, ["contiguous", "channels_last"])
         if 0 in (spec.in_channels, *spec.input_size):
             reasons.append(f"has nothing to compute: the result is {spec.x_shape}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that tiles and panels take, or the bytes at memory speed if that is slower."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        computing = PhaseLayout(_problem(spec)).tiling.cycles * per_cycle / machine.peak
+        problem = _problem(spec)
+        cycles = PhaseLayout(problem).tiling.last * problem.cores
+        computing = cycles * per_cycle / machine.peak
         modesty = 1.0
         if spec.dtype == "bfloat16" and spec.groups == 1:
             modesty = _HARDWARE_BFLOAT16[spec.layout]
@@ -95,6 +90,11 @@ class PhasesCpu(Algorithm):
         if spec.layout == "contiguous" and written > dict(machine.caches).get("L2", _SECOND_CACHE):
             found += _WRITING * written / machine.bandwidth  # in as many places as channels
         return _CALL_SECONDS + modesty * found
+
+    def preparing(self, spec: ConvSpec, machine: Machine) -> float:
+        """Packing a weight in two copies of long rows, or in many of short ones."""
+        first, each = (60e-6, 1.0e-9) if _is_even(PhaseLayout(_problem(spec))) else (0.2e-3, 15e-9)
+        return first + each * spec.parameters
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and every thread's panel and lines."""
@@ -115,7 +115,7 @@ class PhasesCpu(Algorithm):
         make = allocator(spec.x_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         wide = _wide(spec)
-        pack = Packed(lambda w: _packed(layout, w.to(wide)))
+        pack = Packed(_packing(layout, wide))
 
         def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             gx, threads = make(), torch.get_num_threads()
@@ -140,7 +140,7 @@ def _problem(spec: ConvSpec) -> PhaseProblem:
         for a in spec.axes
     )
     depth, high, wide = (*[one] * (3 - spec.dims), *found)
-    most = host_target().lanes(_DTYPES[spec.dtype])
+    most = host_target().lanes(REGISTER_BYTES[spec.dtype])
     channels, side = spec.in_channels // spec.groups, None
     flat = _side_by_side(spec, wide, most)
     if flat and _filled(flat[0].unit, most) > _WORTHWHILE * _filled(channels, most):
@@ -154,7 +154,7 @@ def _problem(spec: ConvSpec) -> PhaseProblem:
         axes=(depth, high, wide), batch=spec.batch, groups=spec.groups, channels=channels,
         terms=spec.out_channels // spec.groups, dtype=spec.dtype,
         last=spec.layout == "channels_last", bias=spec.bias, activation=spec.activation,
-        side=side, lanes=lanes, item_size=_DTYPES[spec.dtype], cores=machine.cores,
+        side=side, lanes=lanes, item_size=REGISTER_BYTES[spec.dtype], cores=machine.cores,
         cache=dict(machine.caches).get("L2", _SECOND_CACHE),
     )  # fmt: skip
 
@@ -190,6 +190,51 @@ def _for_all_phases(problem: PhaseProblem, bias: Tensor) -> Tensor:
         return bias.repeat_interleave(side.padded)
     repeated = bias.repeat(side.unit // len(bias))
     return torch.nn.functional.pad(repeated, (0, side.padded - side.unit))
+
+
+def _packing(layout: PhaseLayout, wide: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """What packs a weight: in two copies of long rows, where all channels are in whole blocks."""
+    problem = layout.problem
+    if not _is_even(layout):
+        return lambda w: _packed(layout, w.to(wide))
+    # by group, block and tap first; then each phase and turn takes its tap, or zeros
+    taps = prod(axis.kernel_size for axis in problem.axes)
+    sizes = (problem.groups, problem.terms, layout.blocks, layout.width, taps)
+    turn = Rearranged(sizes, (0, 2, 4, 1, 3))
+    places = torch.tensor(_taps(problem))
+    none = (places < 0).nonzero()[:, 0]
+    places = places.clamp(min=0)
+    shape = (problem.groups, layout.blocks, len(places), problem.terms, layout.width)
+    make = allocator(shape, str(wide).removeprefix("torch."), "contiguous")
+
+    def packed(w: Tensor) -> Tensor:
+        found = torch.index_select(turn(w), 2, places, out=make())
+        return found.index_fill_(2, none, 0) if len(none) else found
+
+    return packed
+
+
+def _is_even(layout: PhaseLayout) -> bool:
+    """Whether all channels are in whole blocks, and phases are not among them."""
+    return not layout.problem.side and layout.problem.channels % layout.width == 0
+
+
+def _taps(problem: PhaseProblem) -> list[int]:
+    """The tap of each phase and turn, by its number in the window; -1 where there is none."""
+    along = []
+    for axis in problem.axes:
+        found = []
+        for first in range(axis.phases):
+            residue = axis.phase(first).residue
+            turns = [turn * axis.period + residue for turn in reversed(range(axis.turns))]
+            found.append([tap if tap < axis.kernel_size else -1 for tap in turns])
+        along.append(found)
+    high, wide = (axis.kernel_size for axis in problem.axes[1:])
+    return [
+        -1 if min(d, h, w) < 0 else (d * high + h) * wide + w
+        for phases in product(*along)
+        for d, h, w in product(*phases)
+    ]
 
 
 def _packed(layout: PhaseLayout, w: Tensor) -> Tensor:

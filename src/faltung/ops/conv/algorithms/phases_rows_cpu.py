@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Operand, Routine, Value
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import activation, cover, interleave
 from ....parts.activation import activated
@@ -35,9 +35,9 @@ from ....parts.phases.rows import RowPhases, RowTile, row_tile
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...packed import Packed
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _MOST_STRIDE = 8  # along a row: phases in registers at the same time
 _MOST_CODE = 4000  # operations to write down for a tile: 0.3 s to compile
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
@@ -57,19 +57,11 @@ class PhasesRowsCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but contiguous images of floating-point numbers."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
-        if spec.layout != "contiguous":
-            reasons.append(f"needs a contiguous image, has {spec.layout}")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
+        reasons = refusals(spec, ["contiguous"])
         if spec.stride[-1] > _MOST_STRIDE:
             reasons.append(f"needs strides up to {_MOST_STRIDE} along a row, has {spec.stride[-1]}")
         if 0 in (spec.in_channels, *spec.input_size):
             reasons.append(f"has nothing to compute: the result is {spec.x_shape}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         if not reasons and (code := row_tile(_problem(spec)).code) > _MOST_CODE:
             reasons.append(f"would unroll {code} operations, more than {_MOST_CODE}")
         return reasons
@@ -118,7 +110,7 @@ def _problem(spec: ConvSpec) -> RowPhases:
         for a in spec.axes
     )
     depth, high, wide = (*[PhaseAxis(1, 1, 1, 0, 1, 1)] * (3 - spec.dims), *found)
-    lanes = host_target().lanes(_DTYPES[spec.dtype])
+    lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
     while lanes > 4 and wide.most <= lanes // 2:
         lanes //= 2
     return RowPhases(
