@@ -23,12 +23,14 @@ def test_straight_code() -> None:
     [
         ("add", 8), ("sub", 8), ("mul", 8), ("div", 8), ("min", 8), ("max", 8), ("neg", 8),
         ("sqrt", 8), ("fma", 16), ("sum", 7), ("abs", 0), ("round", 0), ("pow2", 0), ("lt", 0),
+        ("widen", 0),
     ],
 )  # fmt: skip
 def test_flops_of_an_operation(name: str, flops: int) -> None:
     r = Routine("one")
     x = r.reads("x", "float32", 8)
-    arity = {"fma": 3, "neg": 1, "sqrt": 1, "sum": 1, "abs": 1, "round": 1, "pow2": 1}.get(name, 2)
+    of_one = ("neg", "sqrt", "sum", "abs", "round", "pow2", "widen")
+    arity = 3 if name == "fma" else 1 if name in of_one else 2
     with r.work():
         a = r.load(x, 0, 8)
         r.apply(name, *[a] * arity)

@@ -47,6 +47,9 @@ def arithmetic(r: Routine, a: Value, b: Value) -> Value:
     lanes = a.type.lanes
     made = [a + b, a - b, a * b, a / b, r.minimum(a, b), r.maximum(a, b), r.fma(a, b, a), -a]
     made += [r.apply(name, a) for name in ("abs", "sqrt", "round", "pow2")]
+    other = r.widen if a.type.kind == F32 else r.narrow
+    back = r.narrow if a.type.kind == F32 else r.widen
+    made += [back(other(a) * 3.0)]
     made += [r.apply("splat", r.sum(a), attr=lanes), r.pick(a, b, range(lanes, 2 * lanes))]
     either = ((a < b) & (a <= b)) | ~r.apply("eq", a, b)
     made += [r.select(either, a, b), r.select(r.sum(a) < 1.0, a, b)]

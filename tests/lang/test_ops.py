@@ -24,6 +24,16 @@ SAME = {
     "not": (1, (BOOL,)),
 }
 KINDS = (INDEX, F32, F64, BOOL)
+CASTS = {"widen", "narrow"}
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+@pytest.mark.parametrize(("name", "of", "made"), [("widen", F32, F64), ("narrow", F64, F32)])
+def test_casts(name: str, of: str, made: str, lanes: int) -> None:
+    assert result_type(name, [Type(of, lanes)]) == Type(made, lanes)
+    for kind in set(KINDS) - {of}:
+        with pytest.raises(LanguageError, match=f"{name} works on {of}, got {kind}"):
+            result_type(name, [Type(kind, lanes)])
 
 
 @pytest.mark.parametrize("lanes", [1, 8])
@@ -90,7 +100,7 @@ def test_every_operation_is_in_the_tables_of_the_other_files() -> None:
     from faltung.lang.interpret import _MEANING
 
     assert set(_RULES) == set(_MEANING) | {"splat", "pick"}
-    assert set(_RULES) == set(SAME) | {"lt", "le", "eq", "select", "splat", "pick", "sum"}
+    assert set(_RULES) == set(SAME) | {"lt", "le", "eq", "select", "splat", "pick", "sum"} | CASTS
 
 
 def test_what_a_buffer_holds() -> None:

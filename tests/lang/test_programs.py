@@ -22,7 +22,7 @@ INDEX_OPS = ("add", "mul", "quot", "rem", "min", "max")
 ARITY = {"fma": 3, "neg": 1, "abs": 1, "sqrt": 1, "round": 1, "not": 1}
 STEPS = (
     "float", "float", "float", "load", "load", "again", "compare", "bool", "select", "pick", "sum",
-    "pow2", "index", "store", "loop", "when", "cut",
+    "pow2", "cast", "index", "store", "loop", "when", "cut",
     "prefetch",
 )  # fmt: skip
 
@@ -132,6 +132,12 @@ class Program:
         a, r = self.vector(), self.r
         number = r.select(r.apply("eq", a, a), a, 0.0)
         return r.apply("pow2", r.apply("round", r.maximum(r.minimum(number, 127.0), -126.0)))
+
+    def step_cast(self, depth: int) -> Value:
+        a, r = self.vector(), self.r
+        if self.kind == F64:
+            return r.widen(r.narrow(a))
+        return r.narrow(r.widen(a) * self.number())
 
     def step_index(self, depth: int) -> Value:
         name = self.one_of(*INDEX_OPS)

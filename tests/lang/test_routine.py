@@ -86,13 +86,16 @@ def test_a_prefetch_changes_nothing_wherever_it_points() -> None:
     with r.work() as item:
         load = r.load(x, item)
         r.prefetch(x, item - 1000)
-        r.prefetch(x, item + 1000)
+        r.prefetch(x, item + 1000, cache=2)
         assert r.load(x, item).op is load.op
     memory = {"x": np.zeros(64, np.float32), "y": np.ones(64, np.float32)}
     interpret(r, memory)
     assert memory["y"].tolist() == [1.0] * 64
     asked = [line for line in llvm_ir(r).splitlines() if "call void @llvm.prefetch" in line]
-    assert len(asked) == 2
+    assert [line.partition("i32 0, ")[2] for line in asked] == ["i32 3, i32 1)", "i32 2, i32 1)"]
+    again = routine()
+    with again.work() as item, pytest.raises(LanguageError, match="1, 2 and 3, not 4"):
+        again.prefetch(again.buffers[0], item, cache=4)
 
 
 def test_values_of_an_enclosing_scope_are_used_again() -> None:

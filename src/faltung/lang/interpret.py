@@ -225,6 +225,8 @@ _MEANING: dict[str, Callable[..., Lanes]] = {
     "sqrt": np.sqrt,
     "round": np.rint,
     "pow2": _pow2,
+    "widen": lambda a: a.astype(np.float64),
+    "narrow": lambda a: a.astype(np.float32),
     "lt": np.less,
     "le": np.less_equal,
     "eq": np.equal,

@@ -23,6 +23,7 @@ _INTRINSIC = {
 }  # fmt: skip
 _FLOAT_OP = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "neg": "fneg"}
 _INDEX_OP = {"add": "add nsw", "sub": "sub nsw", "mul": "mul nsw", "quot": "udiv", "rem": "urem"}
+_CAST = {"widen": "fpext", "narrow": "fptrunc"}
 _COMPARE = {"lt": ("slt", "olt"), "le": ("sle", "ole"), "eq": ("eq", "oeq")}
 
 
@@ -102,8 +103,6 @@ class _Writer:
         self.lines.append(f"{label}:")
         self.block = label
 
-    # -- control ----------------------------------------------------------------------------------
-
     def loop(self, op: Op) -> None:
         step = 1 if op.name == "work" else op.attr
         given = ["%first", "%last"] if op.name == "work" else [self.names[a] for a in op.args]
@@ -143,8 +142,6 @@ class _Writer:
         self.lines.append(f"  br label %{after}")
         self.start(after)
 
-    # -- memory -----------------------------------------------------------------------------------
-
     def address(self, buffer: Buffer, at: Op) -> str:
         base, index = self.buffers[buffer.name], self.names[at]
         return self.emit(f"getelementptr inbounds {_STORED[buffer.dtype]}, ptr {base}, i64 {index}")
@@ -154,7 +151,9 @@ class _Writer:
         stored, base, index = _STORED[op.attr.dtype], self.buffers[op.attr.name], op.args[0]
         address = self.emit(f"getelementptr {stored}, ptr {base}, i64 {self.names[index]}")
         self.declared.add("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+        cache = op.args[1].attr if len(op.args) > 1 else 1
+        kind = f"i32 0, i32 {4 - cache}, i32 1"
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, {kind})")
 
     def load(self, op: Op, kind: Type) -> str:
         buffer: Buffer = op.attr
@@ -247,8 +246,6 @@ class _Writer:
         kept = self.emit(f"select {bools} {nan}, {bits} {quiet}, {bits} {rounded}")
         return self.emit(f"trunc {bits} {kept} to {stored}")
 
-    # -- values -----------------------------------------------------------------------------------
-
     def value(self, op: Op, kind: Type) -> str:
         args = [self.names[a] for a in op.args]
         types = [llvm_type(a.type or Type(INDEX)) for a in op.args]
@@ -265,6 +262,8 @@ class _Writer:
         if op.name == "select":
             typed = ", ".join(f"{t} {a}" for t, a in zip(types, args, strict=True))
             return self.emit(f"select {typed}")
+        if op.name in _CAST:
+            return self.emit(f"{_CAST[op.name]} {types[0]} {args[0]} to {llvm_type(kind)}")
         if op.name == "neg":
             return self.emit(f"fneg {types[0]} {args[0]}")
         if op.name in ("lane", "splat", "pick", "sum", "pow2"):

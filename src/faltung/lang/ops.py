@@ -16,6 +16,7 @@ not part of any meaning.
 | `fma` | float | a · b + c, rounded once |
 | `neg` `abs` `sqrt` `round` | float | −a, |a|, √a, nearest whole number (ties to even) |
 | `pow2` | float | 2^a for whole a of a normal result, and for nothing else |
+| `widen` `narrow` | f32, f64 | the same number as an f64; the nearest f32 (ties to even) |
 | `lt` `le` `eq` | index, float | comparison, giving a bool |
 | `and` `or` `not` | bool | |
 | `select` | bool, any, any | a where the condition holds, else b |
@@ -25,7 +26,7 @@ not part of any meaning.
 | `sum` | vector | all lanes added, halves first: ((0+2)+(1+3)) |
 | `load` `store` | buffer | consecutive elements from an index on; masked ones read as 0 |
 | `loop` | | the body for index = begin, begin+step, … below end, carrying values on |
-| `prefetch` | buffer | nothing; what lies at an element, if any, is brought into the near cache |
+| `prefetch` | buffer | nothing; what lies at an element, if any, is brought into a near cache |
 | `cut` | | nothing; what is loaded before it is loaded again after it, not kept in between |
 | `when` | bool scalar | the body if the condition holds |
 """
@@ -141,6 +142,14 @@ def _same(a: Type, attr: Any) -> Type:
     return a
 
 
+def _widened(a: Type, attr: Any) -> Type:
+    return Type(F64, a.lanes)
+
+
+def _narrowed(a: Type, attr: Any) -> Type:
+    return Type(F32, a.lanes)
+
+
 def _bool(a: Type, attr: Any) -> Type:
     return Type(BOOL, a.lanes)
 
@@ -170,6 +179,8 @@ _RULES: dict[str, tuple[int, tuple[str, ...], Any]] = {
     "div": (2, FLOATS, _same),
     "fma": (3, FLOATS, _same),
     **dict.fromkeys(("neg", "abs", "sqrt", "round", "pow2"), (1, FLOATS, _same)),
+    "widen": (1, (F32,), _widened),
+    "narrow": (1, (F64,), _narrowed),
     **dict.fromkeys(("lt", "le", "eq"), (2, _NUMBER, _bool)),
     **dict.fromkeys(("and", "or"), (2, (BOOL,), _same)),
     "not": (1, (BOOL,), _same),

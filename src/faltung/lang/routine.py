@@ -114,8 +114,6 @@ class Routine:
         self.body: list[Op] = []
         self._scopes: list[tuple[list[Op], dict[Any, Op]]] = [(self.body, {})]
 
-    # -- buffers ----------------------------------------------------------------------------------
-
     def reads(self, name: str, dtype: str, count: int) -> Buffer:
         """An array of `count` numbers that the routine only reads."""
         return self._buffer(Buffer(name, dtype, count, written=False))
@@ -138,12 +136,16 @@ class Routine:
         # a buffer that is written may hold another number at every reading
         return self._record("load", kind, args, buffer, pure=not buffer.written)
 
-    def prefetch(self, buffer: Buffer, at: Operand) -> None:
+    def prefetch(self, buffer: Buffer, at: Operand, cache: int = 1) -> None:
         """Have the cache line of element `at` brought near, for a load that comes much later.
 
-        `at` may be anything: nothing happens where the buffer has no such element.
+        `cache` says how near: 1 is the nearest. `at` may be anything: nothing happens where the
+        buffer has no such element.
         """
-        self._record("prefetch", None, [self._index(at)], buffer, pure=False)
+        if cache not in (1, 2, 3):
+            raise LanguageError(f"{self.name}: caches are 1, 2 and 3, not {cache}")
+        level = [] if cache == 1 else [self.const(cache).op]
+        self._record("prefetch", None, [self._index(at), *level], buffer, pure=False)
 
     def cut(self) -> None:
         """Load again what is needed after this place, though it was loaded before.
@@ -164,8 +166,6 @@ class Routine:
             raise LanguageError(f"{self.name}: {buffer.name} holds {buffer.kind}, not {value.type}")
         args = [self._index(at), value.op, *self._mask(mask, value.type.lanes)]
         self._record("store", None, args, buffer, pure=False)
-
-    # -- values -----------------------------------------------------------------------------------
 
     def const(self, number: float, kind: str = INDEX, lanes: int = 1) -> Value:
         """A number."""
@@ -190,6 +190,14 @@ class Routine:
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a · b + c, rounded once."""
         return self.apply("fma", a, b, c)
+
+    def widen(self, a: Value) -> Value:
+        """f32 as f64: the same numbers."""
+        return self.apply("widen", a)
+
+    def narrow(self, a: Value) -> Value:
+        """f64 as f32: the nearest numbers, ties to even."""
+        return self.apply("narrow", a)
 
     def splat(self, a: Value, lanes: int) -> Value:
         """One number in every lane."""
@@ -233,8 +241,6 @@ class Routine:
         kind = result_type(name, [v.type for v in values], attr)
         return self._record(name, kind, [v.op for v in values], attr)
 
-    # -- control ----------------------------------------------------------------------------------
-
     @contextmanager
     def work(self) -> Iterator[Value]:
         """The loop over this thread's share of the items; exactly one, around everything."""
@@ -277,8 +283,6 @@ class Routine:
             raise LanguageError(f"{self.name}: when() needs one bool, got {condition.type}")
         with self._scope(Op("when", None, (condition.op,)), []):
             yield
-
-    # -- recording --------------------------------------------------------------------------------
 
     @contextmanager
     def _scope(self, op: Op, given: list[Op]) -> Iterator[None]:

@@ -71,7 +71,8 @@ def _line(op: Op, names: _Names) -> str:
         masked = f" where {args[2]}" if len(args) > 2 else ""
         return f"store {op.attr.name}[{args[0]}] = {args[1]}{masked}"
     if op.name == "prefetch":
-        return f"prefetch {op.attr.name}[{args[0]}]"
+        into = f" into cache {args[1]}" if len(args) > 1 else ""
+        return f"prefetch {op.attr.name}[{args[0]}]{into}"
     if op.type is None:
         return f"{op.name} {', '.join(args)}".rstrip()
     attr = "" if op.attr is None else f" {op.attr}"

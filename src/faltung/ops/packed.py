@@ -65,7 +65,7 @@ class _Form:
 
     __slots__ = (
         "__weakref__", "address", "attributes", "dtype", "packed", "places", "sample", "shape",
-        "size", "storage", "stride", "used", "version",
+        "size", "stays", "storage", "stride", "used", "version",
     )  # fmt: skip
 
     def __init__(self, w: Tensor, key: tuple[int, int]) -> None:
@@ -78,6 +78,7 @@ class _Form:
         self.places = _places(w)
         self.sample = self.places.tobytes()
         self.size = self.used = 0
+        self.stays = False
 
     def is_of(self, w: Tensor) -> bool:
         """Whether it was made from this weight as it is now."""
@@ -92,6 +93,13 @@ class _Form:
             and w.dtype is self.dtype
             and self.places.tobytes() == self.sample
         )
+
+    def settle(self) -> None:
+        """Put it where it is read fastest, now that it was asked for again.
+
+        In training the weight is another by then, and moving it would have been for nothing.
+        """
+        self.packed, self.stays = in_huge_pages(self.packed), True
 
     @property
     def orphaned(self) -> bool:
@@ -130,6 +138,8 @@ class Packed:
         form = _kept.get((self._number, id(w)))
         if form is not None and form.is_of(w):
             form.used = next(_clock)
+            if not form.stays:
+                form.settle()
             return form.packed
         del form  # or its memory could not be had for the new one
         return self._fresh(w)
@@ -145,7 +155,6 @@ class Packed:
             packed = self._make(w.detach())
             if packed.untyped_storage() is w.untyped_storage():
                 packed = packed.clone()  # or the form would keep the weight's memory alive
-            packed = in_huge_pages(packed)
         if form.is_of(w):  # it may have been written to meanwhile
             form.packed, form.size, form.used = packed, packed.nbytes, next(_clock)
             _keep(key, form)

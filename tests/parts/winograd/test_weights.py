@@ -9,7 +9,8 @@ from faltung.by_hand import cook_toom
 from faltung.parts.winograd.problem import Cutting, Layout, Problem
 from faltung.parts.winograd.tiles import PlainAxis
 from faltung.parts.winograd.transforms import points
-from faltung.parts.winograd.weights import transformed_weight
+from faltung.parts.winograd.weights import Filters
+from winograd_running import transformed_weight
 
 
 def matrix(m: int, r: int) -> torch.Tensor:
@@ -20,18 +21,38 @@ def matrix(m: int, r: int) -> torch.Tensor:
     return torch.tensor([[float(entry) for entry in row] for row in g], dtype=torch.float64)
 
 
+def lying(problem: Problem, w: torch.Tensor, way: str) -> tuple[torch.Tensor, Filters]:
+    """The filters [groups · outputs, inputs, D, H, W] as they may lie in memory."""
+    inputs, outputs, taps = problem.inputs, problem.outputs, w[0, 0].numel()
+    turned, last = way.startswith("mirrored"), way.endswith("channels last")
+    if turned:
+        apart = w.reshape(-1, outputs, *w.shape[1:])
+        w = apart.transpose(1, 2).flip(3, 4, 5).reshape(-1, outputs, *w.shape[2:])
+        inputs, outputs = outputs, inputs
+    one, numbers = inputs * taps, w.numel()
+    tap, channel = (inputs, 1) if last else (1, taps)
+    w = w.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+    if turned:
+        return w, Filters(numbers, outputs * one, channel, one, tap, backwards=True)
+    return w, Filters(numbers, outputs * one, one, channel, tap)
+
+
+WAYS = ["contiguous", "channels last", "mirrored contiguous", "mirrored channels last"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 @pytest.mark.parametrize("outputs", [(4, 3), (2, 1)])
-@pytest.mark.parametrize("channels", [(3, 2), (2, 4), (3, 13), (1, 20)])
+@pytest.mark.parametrize("channels", [(3, 2), (2, 4), (7, 13), (1, 20)])
 def test_where_each_number_lies(
-    channels: tuple[int, int], outputs: tuple[int, int], dtype: str
+    channels: tuple[int, int], outputs: tuple[int, int], dtype: str, way: str
 ) -> None:
     lanes, vectors, chunk = 4, 2, 4
     depth, high, wide = PlainAxis(3, 3, 2), PlainAxis(6, 6, 3), PlainAxis(9, 9, 5 - outputs[0] // 2)
     problem = Problem(1, 2, *channels, depth, high, wide, dtype, last=False)
     layout = Layout(problem, Cutting(lanes, outputs, 1, 1, 1, 1, vectors, chunk))
     w = torch.randn(2 * channels[1], channels[0], 2, 3, wide.taps).to(getattr(torch, dtype))
-    made = transformed_weight(layout, w)
+    made = transformed_weight(layout, *lying(problem, w, way))
     assert made.numel() == layout.weights
     assert made.dtype == (torch.float64 if dtype == "float64" else torch.float32)
     flat = made.reshape(-1)

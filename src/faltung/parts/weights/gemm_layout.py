@@ -21,6 +21,7 @@ _UNROLLED = 96  # multiply-adds in a turn
 _TURN, _ROW, _TILE = 1.5, 10, 40  # cycles until a turn, a row and a tile are under way
 _COPY, _TURNED, _SUM, _WOVEN = 8.0, 9.0, 3.0, 6.0  # cycles for a vector
 _LATENCY = 4  # cycles of a multiply-add
+_FAR = 8.0  # bytes of the gradient that are written in a cycle
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ class GemmWeightLayout:
         filling = self.pixels * v * fill + self.gy_numbers / p.lanes * _COPY
         visit = planes * (p.rows.kernel_size * p.columns.kernel_size * summing + filling)
         sums = self.outputs * p.taps * v * (_SUM + (0 if p.channels_last else _WOVEN))
-        return p.groups * self.blocks * self.splits * (self.visits * visit + sums)
+        items = p.groups * self.blocks * self.splits
+        return items * (self.visits * visit + sums) + p.numbers * p.item_size / _FAR
 
     def _tile_cycles(self, outputs: int) -> float:
         p, v = self.problem, self.tile.vectors

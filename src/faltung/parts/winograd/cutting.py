@@ -44,6 +44,8 @@ class Core:
 
     near: int
     bytes_per_cycle: float = 6.0
+    warmth: float = 1.0
+    """What part of that weights reach: less, where other layers have pushed them out."""
 
 
 @lru_cache(maxsize=1024)
@@ -127,7 +129,8 @@ def _multiplying(layout: Layout, core: Core, blocks: int, planes: int) -> float:
     again = layout.transformed * (1 + _FORESEEN * layout.chunks)
     strip = p.inputs * cutting.vectors * cutting.lanes * p.item_size
     passes = 1 if strip <= _NEAREST else ceil(layout.tiles / cutting.tiles)
-    once = weights / _speed(weights + working, core) + (passes - 1) * weights / (2 * _NEAR)
+    cold = replace(core, bytes_per_cycle=core.bytes_per_cycle * core.warmth)
+    once = weights / _speed(weights + working, cold) + (passes - 1) * weights / (2 * _NEAR)
     reading = blocks * planes / p.depth.taps * once
     if (speed := _speed(working, core)) < _NEAR:
         reading += blocks * p.depth.outputs * again * p.item_size / speed

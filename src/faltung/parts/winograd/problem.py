@@ -39,6 +39,8 @@ class Problem:
     """Where outputs belong, if not where they are computed."""
     inlet: Inlet | None = None
     """Where inputs are, if not where they are needed."""
+    residual: bool = False
+    """Whether something is added to outputs that stay where they are computed."""
 
     @property
     def item_size(self) -> int:

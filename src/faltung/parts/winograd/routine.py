@@ -2,7 +2,7 @@
 
     V[p, t, c] = Bᵀ d B                 input transform of tile t, channel by channel
     M[p, t, o] = Σ_c V[p, t, c] · U[p, c, o]              one matrix product for each product p
-    Y[t, o]    = Aᵀ M A + bias          output transform
+    Y[t, o]    = Aᵀ M A + bias (+ residual)     output transform
 
 Vectors run along channels throughout. An item is a block of neighbouring tiles (of all phases of a
 dilation), small enough that V and M stay in the second cache: its pixels are read into a strip,
@@ -32,7 +32,7 @@ _AHEAD = 32  # input channels ahead of which weights are asked for: what memory 
 _BRIEF = (None, "relu", "relu6", "leaky_relu")  # activations that may be written down m² times
 
 BUFFERS = 8
-"""y, x, u, c and four of scratch memory; then the bias if there is one."""
+"""y, x, u, c and four of scratch memory; then the bias and the residual if there are."""
 
 
 def winograd_routine(layout: Layout) -> Routine:
@@ -45,7 +45,7 @@ class _Recording:
 
     Buffers: y, x, the transformed weight u [group, chunk, product, tile of vectors, depth tap,
     input channel, vectors of output channels], `layout.factors`, strip of inputs, V [plane,
-    product, tile, channel], M [product, tile, channel], strip of outputs, bias.
+    product, tile, channel], M [product, tile, channel], strip of outputs, bias, residual.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -68,6 +68,7 @@ class _Recording:
         self.m = r.scratch("m", p.wide_dtype, layout.sums)
         self.outputs = self.strip("outputs", layout.output_pixels, layout.output_strip)
         self.b = r.reads("b", p.dtype, channels[0]) if p.bias else None
+        self.residual = r.reads("residual", p.dtype, counts[0]) if p.residual else None
         with r.work() as item:
             self.item(item)
 
@@ -95,8 +96,6 @@ class _Recording:
             with r.loop(share * each, r.minimum(share * each + each, layout.chunks)) as chunks:
                 self.multiply(chunks.index)
                 self.transform_outputs(chunks.index)
-
-    # -- inputs -----------------------------------------------------------------------------------
 
     def depth_taps(self) -> tuple[Value, Value]:
         """The taps of the depth that read a plane which exists, for the output plane at hand."""
@@ -188,8 +187,6 @@ class _Recording:
         number = self.r.load(self.c, self.layout.factors.index(c))
         return self.r.splat(number, self.lanes)
 
-    # -- products ---------------------------------------------------------------------------------
-
     def multiply(self, chunk: Value) -> None:
         """M of the block for a chunk of output channels."""
         r, layout, cutting = self.r, self.layout, self.cutting
@@ -251,8 +248,6 @@ class _Recording:
             loop.carry(*found)
         return list(loop.results)
 
-    # -- outputs ----------------------------------------------------------------------------------
-
     def transform_outputs(self, chunk: Value) -> None:
         """Y of the block for a chunk of output channels, written to where it belongs."""
         r, p, layout = self.r, self.problem, self.layout
@@ -265,12 +260,19 @@ class _Recording:
             )  # fmt: skip
             place = loop.index * self.lanes
             self.each_tile(lambda tile, line, column: self.make_tile(of, place, tile, line, column))
-            if p.activation not in _BRIEF:
+            if p.activation not in _BRIEF and not p.residual:
                 self.outputs.each_vector(lambda value: activated(r, p.activation, value))
             if p.outlet:
                 p.outlet.drain(self.outputs, self.y.buffer, self.group, of, *self.output_runs())
             else:
-                self.outputs.drain(self.y, of, *self.output_runs())
+                finish = self.with_residual if p.residual else None
+                self.outputs.drain(self.y, of, *self.output_runs(), finish)
+
+    def with_residual(self, number: Value, place: Value, mask: Value | None) -> Value:
+        """What is written there."""
+        assert self.residual is not None
+        total = number + self.r.load(self.residual, place, self.lanes, mask)
+        return activated(self.r, self.problem.activation, total)
 
     def output_runs(self) -> tuple[Runs, Runs]:
         found = []
@@ -295,7 +297,7 @@ class _Recording:
             for i, row in enumerate(self.both_ways(values, "at")):
                 for j, value in enumerate(row):
                     total = value if bias is None else value + bias
-                    if self.problem.activation in _BRIEF:
+                    if self.problem.activation in _BRIEF and not self.problem.residual:
                         total = activated(r, self.problem.activation, total)
                     place = base + loop.index * self.lanes + (i * down + j * right)
                     r.store(strip.buffer, place, total)

@@ -103,6 +103,10 @@ class Channels:
         return r.below(self.channels, lanes) if self.channels < lanes else None
 
 
+Finish = Callable[[Value, Value, Value | None], Value]
+"""What becomes of a vector before it is written: of it, its place in the image, and its mask."""
+
+
 class Strip:
     """Scratch memory for lines × columns pixels, each of `vectors` vectors of channels."""
 
@@ -125,8 +129,11 @@ class Strip:
                 turn = self._copy_in if image.last else self._turn_in
                 turn(image, of, source, column, wide.length, at, inside)
 
-    def drain(self, image: Image, of: Channels, high: Runs, wide: Runs) -> None:
-        """Write what a block has made, as far as it exists."""
+    def drain(
+        self, image: Image, of: Channels, high: Runs, wide: Runs, finish: Finish | None = None
+    ) -> None:
+        """Write what a block has made, as far as it exists, and as it is finished."""
+        finish = finish or _as_it_is
         begin = self.r.const(0) if wide.skip is None else wide.skip
         with high.lines(self.r, image.size[1]) as (row, line):
             target = image.row(of.n, self._channel(image, of), of.plane, row)
@@ -134,7 +141,7 @@ class Strip:
                 at = line * self.line + position * self.pixel
                 end = self.r.minimum(wide.length, image.size[2] - column)
                 turn = self._copy_out if image.last else self._turn_out
-                turn(image, of, target, column, begin, end, at)
+                turn(image, of, target, column, begin, end, at, finish)
 
     def each_vector(self, change: Callable[[Value], Value]) -> None:
         """Record a change of every vector of the strip."""
@@ -190,14 +197,15 @@ class Strip:
 
     def _copy_out(
         self, image: Image, of: Channels, target: Value, column: Value, begin: Value, end: Value,
-        at: Value,
+        at: Value, finish: Finish,
     ) -> None:  # fmt: skip
         r = self.r
         target = target + column * image.channels
         if of.channels == image.channels == self.pixel:
             with r.loop(begin * self.pixel, end * self.pixel, self.lanes) as loop:
                 number = r.load(self.buffer, at + loop.index, self.lanes)
-                r.store(image.buffer, target + loop.index, number)
+                to = target + loop.index
+                r.store(image.buffer, to, finish(number, to, None))
             return
         mask = of.mask(r, self.lanes)
         with r.loop(begin, end) as loop, r.loop(0, of.count) as vector:
@@ -205,11 +213,12 @@ class Strip:
             number = r.load(
                 self.buffer, at + loop.index * self.pixel + vector.index * self.lanes, self.lanes
             )
-            r.store(image.buffer, target + loop.index * image.channels + offset, number, mask)
+            to = target + loop.index * image.channels + offset
+            r.store(image.buffer, to, finish(number, to, mask), mask)
 
     def _turn_out(
         self, image: Image, of: Channels, target: Value, column: Value, begin: Value, end: Value,
-        at: Value,
+        at: Value, finish: Finish,
     ) -> None:  # fmt: skip
         r, lanes = self.r, self.lanes
         with r.loop(begin, end, lanes) as loop:
@@ -219,12 +228,16 @@ class Strip:
             mask = r.below(end - loop.index, lanes)
             for channel, row in enumerate(transposed(r, pixels)[: of.channels]):
                 place = target + column + loop.index + image.channel_step * channel
-                r.store(image.buffer, place, row, mask)
+                r.store(image.buffer, place, finish(row, place, mask), mask)
 
     def _channel(self, image: Image, of: Channels) -> Value:
         """The channel that a row's place is counted from."""
         zero = self.r.const(0)
         return of.first if image.last else of.first + of.offset(self.r, zero, self.lanes)
+
+
+def _as_it_is(number: Value, place: Value, mask: Value | None) -> Value:
+    return number
 
 
 def line_of(columns: int, pixel: int, lanes: int) -> int:

@@ -72,13 +72,23 @@ class Transform:
         return self.outputs + self.taps - 1
 
     @cached_property
+    def a(self) -> Matrix:
+        """A [n, m]: gradients of outputs to factors, for the gradient of the filter."""
+        return tuple(zip(*self.at, strict=True))
+
+    @cached_property
+    def gt(self) -> Matrix:
+        """Gᵀ [r, n]: products to the gradient of the filter."""
+        return tuple(zip(*self.g, strict=True))
+
+    @cached_property
     def operations(self) -> dict[str, int]:
-        """How many additions, multiplications and multiply-adds Bᵀ and Aᵀ take, by name.
+        """How many additions, multiplications and multiply-adds a matrix takes, by name.
 
         >>> transform(4, 3).operations
-        {'bt': 12, 'at': 12}
+        {'bt': 12, 'at': 12, 'a': 8, 'gt': 11}
         """
-        return {name: _counted(getattr(self, name))[1] for name in ("bt", "at")}
+        return {name: _counted(getattr(self, name))[1] for name in ("bt", "at", "a", "gt")}
 
     @cached_property
     def factors(self) -> tuple[Fraction, ...]:
@@ -87,7 +97,15 @@ class Transform:
         >>> [str(c) for c in transform(4, 3).factors[:5]]
         ['225/256', '-169/64', '-9/4', '5/8', '-5/8']
         """
-        found = [c for matrix in (self.bt, self.at) for c in _counted(matrix)[0]]
+        return self.factors_of("bt", "at")
+
+    def factors_of(self, *names: str) -> tuple[Fraction, ...]:
+        """The factors that `mapped` asks for, for these matrices.
+
+        >>> [str(c) for c in transform(2, 3).factors_of("gt")]
+        ['-1', '1/2']
+        """
+        found = [c for name in names for c in _counted(getattr(self, name))[0]]
         return tuple(dict.fromkeys(found))
 
     @property

@@ -65,6 +65,8 @@ _FROM_CHANNEL = {"grad_input": 0.012, "grad_weight": 0.04}  # of few output chan
 _BETWEEN_TWO = {"grad_input": 0.002, "grad_weight": 0.02}  # one of each
 # of copying: contiguous results of all phases, if they stay in the second cache or not
 _SCATTERING, _SCATTERING_FAR = 0.04, 0.012
+# of copying: the weight's gradient, which comes in blocks of channels
+_REORDERING = {"contiguous": 3.0, "channels_last": 10.0}
 _WIDEST_PADDING = 6  # beyond it oneDNN's depthwise code refuses contiguous images
 _CALL_SECONDS, _GROUPED_CALL_SECONDS = 5e-6, 30e-6  # oneDNN's call, which groups always take
 
@@ -92,6 +94,8 @@ class NativeTorch(Algorithm):
             copying = (_COPYING_GRADIENT if spec.task == "grad_weight" else _COPYING)[layout]
         moving = (spec.bytes + self.workspace(spec)) / (machine.bandwidth * copying)
         moving += _scattered(spec, layout, machine) / machine.bandwidth
+        if spec.task == "grad_weight" and not depthwise and spec.taps > 1:
+            moving += _REORDERING[layout] * spec.parameters * spec.item_size / machine.bandwidth
         calling = _CALL_SECONDS if spec.groups == 1 else _GROUPED_CALL_SECONDS
         return calling + computing + moving
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import interleave, opaque, taps, transpose
 from ....parts.gemm import problem
@@ -27,11 +27,11 @@ from ....parts.weights import taps as tap_groups
 from ....parts.weights.gemm_layout import GemmWeightLayout, GemmWeightProblem, best_gemm_layout
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...geometry import Axis
-from ...operands import laid_out
+from ...layouts import laid_out
+from ..refusals import REGISTER_BYTES, weight_refusals
+from ..spans import span_of
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _CALL_SECONDS = 5e-6
 _PARTS = (gemm, gemm_layout, interleave, opaque, problem, tap_groups, taps, transpose)
 _SOURCES = [__file__, *(str(part.__file__) for part in _PARTS)]
@@ -44,17 +44,9 @@ class WeightGemmCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers, padded with zeros."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
+        reasons = weight_refusals(spec)
         if spec.layout == "channels_last" and spec.dims == 1:
             reasons.append("needs 2 or 3 dimensions to be channels last, has 1")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if 0 in (spec.batch, spec.in_channels, *spec.input_size):
-            reasons.append(f"needs something to sum up, has x of {spec.x_shape}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
@@ -101,7 +93,7 @@ def _order(spec: ConvSpec) -> str:
 
 def _layout(spec: ConvSpec) -> GemmWeightLayout:
     batch, depth, rows, columns = _spans(spec)
-    lanes = host_target().lanes(_DTYPES[spec.dtype])
+    lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
     inputs = spec.in_channels // spec.groups
     while lanes > 4 and inputs <= lanes // 2:
         lanes //= 2
@@ -129,15 +121,8 @@ def _spans(spec: ConvSpec) -> tuple[int, Span, Span, Span]:
         last = spec.layout == "channels_last"
         pixels = prod(spec.input_size) * (spec.batch if last else 1)
         return 1 if last else spec.batch, Span(), Span(), Span(pixels, pixels)
-    depth, rows, columns = (*[Span()] * (3 - spec.dims), *map(_span, spec.axes))
+    depth, rows, columns = (*[Span()] * (3 - spec.dims), *map(span_of, spec.axes))
     return spec.batch, depth, rows, columns
-
-
-def _span(axis: Axis) -> Span:
-    return Span(
-        axis.output_size, axis.input_size, axis.kernel_size, axis.stride, axis.padding[0],
-        axis.dilation,
-    )  # fmt: skip
 
 
 ALGORITHM = WeightGemmCpu()

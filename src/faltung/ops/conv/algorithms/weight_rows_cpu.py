@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
-from ....lang.target import host_target, unavailable
+from ....lang.target import host_target
 from ....machine import Machine
 from ....parts import lane_sums, lanes, opaque, taps
 from ....parts.gemm import gather_panel, problem
@@ -29,12 +29,12 @@ from ....parts.weights import taps as tap_groups
 from ....parts.weights.rows_layout import RowsLayout, RowsProblem, best_rows_layout
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...geometry import Axis
-from ...operands import laid_out
+from ...layouts import laid_out
 from ..parted import added
+from ..refusals import REGISTER_BYTES, weight_refusals
+from ..spans import span_of
 from ..spec import ConvSpec
 
-_DTYPES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}  # bytes in a register
 _CALL_SECONDS = 5e-6
 _PARTS = (gather_panel, lane_sums, lanes, opaque, problem, rows, rows_layout, tap_groups, taps)
 _SOURCES = [__file__, *(str(part.__file__) for part in _PARTS)]
@@ -47,17 +47,9 @@ class WeightRowsCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but contiguous images of floating-point numbers, padded with zeros."""
-        reasons = []
-        if spec.dtype not in _DTYPES:
-            reasons.append(f"needs one of {', '.join(_DTYPES)}, has {spec.dtype}")
+        reasons = weight_refusals(spec)
         if spec.layout == "channels_last":
             reasons.append("needs contiguous images, has channels_last")
-        if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
-            reasons.append(f"pads with zeros only, not {spec.padding_mode}")
-        if 0 in (spec.batch, spec.in_channels, *spec.input_size):
-            reasons.append(f"needs something to sum up, has x of {spec.x_shape}")
-        if (missing := unavailable()) is not None:
-            reasons.append(missing)
         return reasons
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
@@ -98,8 +90,8 @@ class WeightRowsCpu(Algorithm):
 
 
 def _layout(spec: ConvSpec) -> RowsLayout:
-    axes = [Span()] * (3 - spec.dims) + [_span(axis) for axis in spec.axes]
-    lanes = host_target().lanes(_DTYPES[spec.dtype])
+    axes = [Span()] * (3 - spec.dims) + [span_of(axis) for axis in spec.axes]
+    lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
     while lanes > 4 and spec.output_size[-1] <= lanes // 2:
         lanes //= 2
     return best_rows_layout(
@@ -116,13 +108,6 @@ def _layout(spec: ConvSpec) -> RowsLayout:
             registers=32 if host_target().vector_bits == 512 else 16,
         )
     )
-
-
-def _span(axis: Axis) -> Span:
-    return Span(
-        axis.output_size, axis.input_size, axis.kernel_size, axis.stride, axis.padding[0],
-        axis.dilation,
-    )  # fmt: skip
 
 
 ALGORITHM = WeightRowsCpu()

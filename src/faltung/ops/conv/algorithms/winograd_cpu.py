@@ -30,7 +30,7 @@ exact, nor for strides together with dilations.
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308.
 """
 
-from math import gcd
+from math import gcd, prod
 
 import torch
 from torch import Tensor
@@ -53,18 +53,24 @@ from ....parts.winograd import transforms as winograd_transforms
 from ....parts.winograd.cutting import Core, busy, cut, cycles, shared
 from ....parts.winograd.problem import Layout, Problem
 from ....parts.winograd.tiles import PlainAxis
-from ....parts.winograd.weights import transformed_weight
+from ....parts.winograd.weights import square_numbers
 from ....planning import Algorithm, Run
 from ...calling import allocator
 from ...geometry import Axis
 from ...packed import Packed
 from ..spec import ConvSpec
+from ..transformed_filters import TransformedFilters
 
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
 _NEAR = 1 << 20  # bytes of a second cache, where the system does not say
 _CALL_SECONDS = 8e-6
+_WEIGHT_SECONDS = 20e-6  # to transform a weight, and so many times
+_WRITING = 2.0  # what it takes to copy as much as the transformed one,
+_REARRANGING = 20e-9  # besides what a number takes that has to be put elsewhere first
 _BESIDES = 1.1  # cycles as they were seen, to those that are counted,
-_PLACING = 1.08  # and where results of phases are put to their places, or inputs gathered
+_WARMTH = 0.35  # of the speed of copying: weights, which come from memory in a network;
+_LUKEWARM = 0.7  # or, so that tiles suit both, do not always
+_PLACING = 1.25  # and where results of phases are put to their places, or inputs gathered
 _GATHERING = 1.3
 _WORTHWHILE = 1.3  # how many more lanes phases must fill to lie side by side
 _PARTS = (activation, gather_panel, gathering, phases, placing, taps, transpose, winograd_problem,
@@ -76,7 +82,6 @@ class WinogradCpu(Algorithm):
 
     tasks = frozenset({"forward", "grad_input"})
     error_factor = 3.0
-    weight_seconds = (200e-6, 6.5e-9)
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Pointwise filters, and windows for which no exact enough tiles are known."""
@@ -108,29 +113,44 @@ class WinogradCpu(Algorithm):
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that all passes over a block take, and the memory traffic beyond."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        core = Core(_near(machine), machine.bandwidth * per_cycle / machine.peak)
+        core = Core(_near(machine), machine.bandwidth * per_cycle / machine.peak, _WARMTH)
         layout = shared(_layout(spec), core, machine.cores)
         clock = machine.peak / machine.cores / per_cycle
         besides = _BESIDES * (_PLACING if layout.problem.outlet else 1.0)
         if layout.problem.inlet and spec.dims > 1:
             besides *= _GATHERING
         computing = besides * cycles(layout, core) / clock
-        return _CALL_SECONDS + computing / busy(layout, machine.cores)
+        added = prod(spec.result_shape) * spec.item_size if spec.residual else 0
+        moving = machine.moving(added)
+        return _CALL_SECONDS + moving + computing / busy(layout, machine.cores)
+
+    def preparing(self, spec: ConvSpec, machine: Machine) -> float:
+        """Writing the transformed weight; and before, where it is another one's, rearranging it."""
+        layout = _layout(spec)
+        written = layout.weights * layout.problem.item_size
+        rearranged = _REARRANGING * spec.parameters if max(spec.stride) > 1 else 0.0
+        return _WEIGHT_SECONDS + _WRITING * written / machine.bandwidth + rearranged
 
     def workspace(self, spec: ConvSpec) -> int:
-        """The transformed weight, and every thread's block."""
+        """The transformed weight, and every thread's block and squares of the weight."""
         layout = _layout(spec)
         own = torch.get_num_threads() * sum(layout.scratch)
+        own += torch.get_num_threads() * square_numbers(layout)
         return (layout.weights + own) * layout.problem.item_size
 
+    def adds(self, spec: ConvSpec) -> bool:
+        """Where it stores what it computed; not to transposed sums that take long to activate."""
+        stays = spec.task == "forward" or max(spec.stride) == 1
+        return stays and (spec.layout == "channels_last" or not activation.is_long(spec.activation))
+
     def build(self, spec: ConvSpec) -> Run:
-        """`run(x, w, bias=None)`."""
+        """`run(x, w, bias=None, residual=None)`."""
         layout = _layout(spec)
         make = allocator(spec.result_shape, spec.dtype, spec.layout)
         order = _memory_format(spec)
         wide = getattr(torch, layout.problem.wide_dtype)
         factors = torch.tensor([float(c) for c in layout.factors], dtype=wide)
-        packed = Packed(lambda w: transformed_weight(layout, _turned(spec, layout.problem, w)))
+        packed = Packed(TransformedFilters(spec, layout))
         outlet = layout.problem.outlet
         routines: dict[int, Compiled] = {}
 
@@ -141,12 +161,16 @@ class WinogradCpu(Algorithm):
                 found = routines[threads] = self._compiled(shared(layout, core, threads))
             return found
 
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        def run(
+            x: Tensor, w: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
+        ) -> Tensor:
             y, threads = make(), torch.get_num_threads()
             scratch = [torch.empty(threads * count, dtype=wide) for count in layout.scratch]
             given = [y, x.contiguous(memory_format=order), packed(w), factors, *scratch]
             if bias is not None:
                 given.append(outlet.bias(bias) if outlet else bias.contiguous())
+            if residual is not None:
+                given.append(residual)
             routine_for(threads)(threads, *[t.data_ptr() for t in given])
             return y
 
@@ -156,7 +180,8 @@ class WinogradCpu(Algorithm):
     def _compiled(self, layout: Layout) -> Compiled:
         problem = layout.problem
         return compiled(
-            f"{self.name} {problem} {layout.cutting}", winograd_routine.BUFFERS + problem.bias,
+            f"{self.name} {problem} {layout.cutting}",
+            winograd_routine.BUFFERS + problem.bias + problem.residual,
             lambda: winograd_routine.winograd_routine(layout),
             sources=[__file__, *(str(part.__file__) for part in _PARTS)],
         )  # fmt: skip
@@ -167,7 +192,8 @@ def _cut(spec: ConvSpec) -> Layout | None:
 
     Another measurement must not lead to other tiles, whose results differ in the last bits.
     """
-    return cut(_problem(spec), WinogradCpu.error_factor, Core(_near(this_machine())))
+    core = Core(_near(this_machine()), warmth=_LUKEWARM)
+    return cut(_problem(spec), WinogradCpu.error_factor, core)
 
 
 def _layout(spec: ConvSpec) -> Layout:
@@ -225,7 +251,7 @@ def _problem(spec: ConvSpec) -> Problem:
     return Problem(
         spec.batch, spec.groups, inputs, outputs, deep, tall, across, spec.dtype,
         last=spec.layout == "channels_last", bias=spec.bias, activation=spec.activation,
-        outlet=outlet, inlet=inlet,
+        outlet=outlet, inlet=inlet, residual=spec.residual,
     )  # fmt: skip
 
 
@@ -264,17 +290,6 @@ def _placing(spec: ConvSpec, axes: tuple[PlacedAxis, PlacedAxis, PlacedAxis]) ->
 def _filled(channels: int, lanes: int) -> float:
     """The part of all lanes that so many channels use."""
     return channels / (-(-channels // lanes) * lanes)
-
-
-def _turned(spec: ConvSpec, problem: Problem, w: Tensor) -> Tensor:
-    """The weight as [groups · outputs, inputs, depth, high, wide] of the task's convolution."""
-    w = w.reshape(*w.shape[:2], *(1,) * (3 - spec.dims), *spec.kernel_size)
-    if spec.task == "forward":
-        return problem.inlet.weight(w) if problem.inlet else w
-    if problem.outlet:
-        return problem.outlet.weight(w)
-    grouped = w.reshape(spec.groups, -1, *w.shape[1:])
-    return grouped.transpose(1, 2).flip(3, 4, 5).reshape(spec.in_channels, -1, *w.shape[2:])
 
 
 def _memory_format(spec: ConvSpec) -> torch.memory_format:
