@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+SOURCES := src tests examples benchmarks docs/machinery
 
 .PHONY: help demo test verify docs lint format clean
 
@@ -29,13 +30,13 @@ docs: $(READY)
 	@echo "open site/index.html"
 
 lint: $(READY)
-	$(BIN)/ruff format --check -q src tests docs/machinery
-	$(BIN)/ruff check -q src tests docs/machinery
+	$(BIN)/ruff format --check -q $(SOURCES)
+	$(BIN)/ruff check -q $(SOURCES)
 	$(BIN)/mypy
 
 format: $(READY)
-	$(BIN)/ruff format src tests docs/machinery
-	$(BIN)/ruff check --fix src tests docs/machinery
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
 
 clean:
 	rm -rf .venv report site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -91,7 +91,7 @@ def main() -> None:
     name, model = network()
     x = torch.randn(1, 3, SIZE, SIZE)
     used_to(model, x)
-    turned = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    turned = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ours = faltung.optimize_(
         copy.deepcopy(model),
         example_inputs=x,

@@ -55,7 +55,7 @@ def epoch(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, t: Tens
     for begin in range(0, len(x), BATCH):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x[begin : begin + BATCH]), t[begin : begin + BATCH])
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     return sum(losses) / len(losses)

@@ -72,7 +72,9 @@ def test_one_number_of_threads_does_not_replace_another(folder: Path) -> None:
 
 def test_each_kind_of_computer_has_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_rates(1, RATES)
+    wide = this_machine().vector_bits
     monkeypatch.setenv("FALTUNG_CPU", "avx2")  # routines are another kind of code then
+    assert again().vector_bits == min(wide, 256)
     assert again().measured == ()
     keep_rates(1, Rates(1e11, 5e10))
     monkeypatch.delenv("FALTUNG_CPU")

@@ -11,8 +11,9 @@ from faltung.parts.winograd import routine as winograd_routine
 from faltung.parts.winograd import strips as winograd_strips
 from faltung.parts.winograd import tiles as winograd_tiles
 from faltung.parts.winograd import transforms as winograd_transforms
+from faltung.parts.winograd import weights
 from faltung.parts.winograd.problem import Layout, Problem
-from faltung.parts.winograd.weights import transformed_weight
+from faltung.parts.winograd.weights import FilterRoutine, Filters, square_numbers
 
 PARTS = (activation, taps, transpose, winograd_problem, winograd_routine, winograd_strips,
          winograd_tiles, winograd_transforms)  # fmt: skip
@@ -39,6 +40,24 @@ def run(layout: Layout, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Ten
     ]  # fmt: skip
     routine(threads, *[t.data_ptr() for t in given])
     return y
+
+
+def transformed_weight(layout: Layout, w: Tensor, filters: Filters | None = None) -> Tensor:
+    """The transformed weight, of [groups · outputs, inputs, D, H, W] if nothing else is said."""
+    p, taps = layout.problem, w[0, 0].numel()
+    if filters is None:
+        one = p.inputs * taps
+        filters, w = Filters(w.numel(), p.outputs * one, one, taps, 1), w.contiguous()
+    routine = compiled(
+        f"test {p} {layout.cutting} {filters}", weights.BUFFERS,
+        lambda: FilterRoutine(layout, filters).r,
+        sources=[__file__, str(weights.__file__), *(str(part.__file__) for part in PARTS)],
+    )  # fmt: skip
+    wide, threads = getattr(torch, p.wide_dtype), torch.get_num_threads()
+    made = torch.full((layout.weights,), torch.nan, dtype=wide)
+    own = torch.empty(threads * square_numbers(layout), dtype=wide)
+    routine(threads, made.data_ptr(), w.data_ptr(), own.data_ptr())
+    return made
 
 
 def expected(problem: Problem, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -98,6 +98,7 @@ def this_machine() -> Machine:
     flags = _line(info, "flags") or _line(info, "Features")
     features = tuple(sorted(set(flags.split()) & set(_VECTOR_BITS)))
     bits = max((_VECTOR_BITS[name] for name in features), default=128)
+    bits = min(bits, _LIMITS.get(os.environ.get("FALTUNG_CPU", ""), bits))
     megahertz = _line(info, "cpu MHz")
     processor = _line(info, "model name") or platform.processor() or "unknown"
     cores = _cores()
@@ -143,6 +144,8 @@ def rates_file() -> Path | None:
 
 # instruction sets that matter here, with the width of their registers
 _VECTOR_BITS = {"sse4_2": 128, "asimd": 128, "fma": 128, "avx": 256, "avx2": 256, "avx512f": 512}
+# to which `FALTUNG_CPU` limits routines: estimates are for a machine that has no more
+_LIMITS = {"sse4.2": 128, "avx2": 256, "avx512": 512}
 
 
 def _kind(processor: str, cores: int, vector_bits: int) -> str:

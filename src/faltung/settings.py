@@ -56,14 +56,16 @@ class Settings:
     changing_weight: bool = False
 
 
-class _Keep(Enum):
-    """The value a knob has when the caller does not name it."""
+class Unchanged(Enum):
+    """What a knob is set to that the caller does not name."""
 
-    KEEP = 0
+    UNCHANGED = 0
+
+    def __repr__(self) -> str:
+        return self.name
 
 
-_KEEP: Literal[_Keep.KEEP] = _Keep.KEEP
-_Kept = Literal[_Keep.KEEP]
+UNCHANGED: Literal[Unchanged.UNCHANGED] = Unchanged.UNCHANGED
 
 
 @cache
@@ -89,12 +91,12 @@ current = _current.get
 @contextmanager
 def using(
     *,
-    algorithm: str | _Kept | None = _KEEP,
-    accuracy: str | _Kept = _KEEP,
-    deterministic: bool | _Kept = _KEEP,
-    memory_limit: int | _Kept | None = _KEEP,
-    measure: bool | _Kept = _KEEP,
-    debug: bool | _Kept = _KEEP,
+    algorithm: str | Unchanged | None = UNCHANGED,
+    accuracy: str | Unchanged = UNCHANGED,
+    deterministic: bool | Unchanged = UNCHANGED,
+    memory_limit: int | Unchanged | None = UNCHANGED,
+    measure: bool | Unchanged = UNCHANGED,
+    debug: bool | Unchanged = UNCHANGED,
 ) -> Iterator[Settings]:
     """Turn the given knobs inside a `with` block; those not named keep their value.
 
@@ -106,12 +108,12 @@ def using(
     """
     before = current()
     wanted = Settings(
-        before.algorithm if algorithm is _KEEP else algorithm,
-        before.accuracy if accuracy is _KEEP else accuracy,
-        before.deterministic if deterministic is _KEEP else deterministic,
-        before.memory_limit if memory_limit is _KEEP else memory_limit,
-        before.measure if measure is _KEEP else measure,
-        before.debug if debug is _KEEP else debug,
+        before.algorithm if algorithm is UNCHANGED else algorithm,
+        before.accuracy if accuracy is UNCHANGED else accuracy,
+        before.deterministic if deterministic is UNCHANGED else deterministic,
+        before.memory_limit if memory_limit is UNCHANGED else memory_limit,
+        before.measure if measure is UNCHANGED else measure,
+        before.debug if debug is UNCHANGED else debug,
         before.changing_weight,
     )
     _check(wanted)

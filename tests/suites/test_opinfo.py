@@ -42,8 +42,6 @@ DIFFERENTIABLE = [
 ]
 DOUBLE = [(name, dtype) for name in OPS for dtype in ("float64", "complex128")]
 
-MOST_NUMBERS = 3000  # in the operands of a sample whose second derivatives are checked
-
 
 def samples(name, dtype, requires_grad=False):
     found = list(OPS[name].sample_inputs("cpu", DTYPES[name, dtype], requires_grad=requires_grad))
@@ -142,29 +140,21 @@ def test_gradients(name, dtype, cases):
 
 
 @pytest.mark.parametrize(("name", "dtype"), DOUBLE)
-def test_first_derivatives_forward_and_backward(name, dtype, cases):
-    with cases("OpInfo gradcheck") as case:
-        for sample in small_samples(name, dtype, most=20):
+def test_first_derivatives_forward_and_backward(name, dtype, cases, pytorchs_last):
+    with cases(f"OpInfo gradcheck {dtype}") as case:
+        for sample in samples(name, dtype, requires_grad=True):
             with case(named(sample)):
                 call, tensors = bound(getattr(ours, name), sample)
                 assert gradcheck(call, tensors, check_forward_ad=True, fast_mode=True)
 
 
 @pytest.mark.parametrize(("name", "dtype"), DOUBLE)
-def test_second_derivatives(name, dtype, cases):
-    with cases("OpInfo gradgradcheck") as case:
-        for sample in small_samples(name, dtype, most=8):
+def test_second_derivatives(name, dtype, cases, pytorchs_last):
+    with cases(f"OpInfo gradgradcheck {dtype}") as case:
+        for sample in samples(name, dtype, requires_grad=True):
             with case(named(sample)):
                 call, tensors = bound(getattr(ours, name), sample)
                 assert gradgradcheck(call, tensors, check_fwd_over_rev=True, fast_mode=True)
-
-
-def small_samples(name, dtype, most):
-    """At most so many of the samples, from all over the list, without the few large ones."""
-    found = samples(name, dtype, requires_grad=True)
-    small = [s for s in found if sum(t.numel() for t in bound(None, s)[1]) <= MOST_NUMBERS]
-    assert len(small) > len(found) // 2
-    return small[:: math.ceil(len(small) / most)]
 
 
 def is_same_with_a_stride(sample):

@@ -1,7 +1,7 @@
 """PyTorch's OpInfo samples, asked of the operator that a trace sees instead of a call.
 
 opcheck: PyTorch's own checks of an operator. jvp, vmap, compile: the numbers, whole and in float64,
-that PyTorch's function gives, to the bit.
+that PyTorch's function gives, to the bit. PyTorch's algorithm comes last in all of them.
 """
 
 import itertools
@@ -11,6 +11,7 @@ import torch
 from torch.func import jvp, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import faltung
 import faltung.functional as ours
 from suites.judging import make_whole
 from suites.test_opinfo import (
@@ -18,61 +19,73 @@ from suites.test_opinfo import (
     bound,
     gradients,
     named,
-    pytestmark,  # noqa: F401  (what PyTorch warns of in its own calls)
-    small_samples,
+    pytestmark,
+    samples,
 )
 
+pytestmark = [pytestmark, pytest.mark.usefixtures("pytorchs_last", "to_the_bit")]
+
 CONVOLUTIONS = [name for name in OPS if name.startswith("conv")]
-OPERATOR = torch.ops.faltung.conv.default
+OPERATORS = [getattr(torch.ops.faltung, name).default for name in ("conv", "unfold", "fold")]
 QUICK = ("test_schema", "test_autograd_registration", "test_faketensor")
 SLOW = "test_aot_dispatch_dynamic"
-# so many samples of each function, because PyTorch takes its time to look at one
-MOST_CHECKED, MOST_SLOW = 6, 1
-MOST_COMPILED = {False: 2, True: 1}  # with symbols for sizes a graph takes three times as long
-MOST = 10
+# of what takes PyTorch long: every convolution, and one in so many of their backward passes and of
+# the unfolds, which differ in little
+ONE_IN = 8
+
+
+@pytest.fixture
+def to_the_bit(pytorchs_last):
+    """Sums of the products themselves, which of whole numbers are exact."""
+    with faltung.using(accuracy="exact"):
+        yield
 
 
 class Calls(TorchDispatchMode):
-    """The arguments with which our operator was called."""
+    """The calls of our operators, with their arguments."""
 
     def __init__(self):
         super().__init__()
         self.found = []
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        if operator is OPERATOR:
-            self.found.append(args)
+        if operator in OPERATORS:
+            self.found.append((operator, args))
         return operator(*args, **(kwargs or {}))
 
 
 def calls_of(name, sample):
-    """The operator's arguments in a call and in its backward pass, ready to be checked."""
+    """The operators in a call and in its backward pass, with arguments ready to be checked."""
     call, tensors = bound(getattr(ours, name), sample)
     with Calls() as seen:
         y = call(*tensors)
         y.sum().backward()
-    assert len(seen.found) == 3
+    assert len(seen.found) == (3 if name in CONVOLUTIONS else 2)
     return [
-        [v.detach().requires_grad_() if isinstance(v, torch.Tensor) else v for v in arguments]
-        for arguments in seen.found
+        (
+            operator,
+            [v.detach().requires_grad_() if isinstance(v, torch.Tensor) else v for v in arguments],
+        )
+        for operator, arguments in seen.found
     ]
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("name", list(OPS))
 def test_opcheck(name, cases):
-    slow = list(map(named, small_samples(name, "float32", most=MOST_SLOW)))
     with cases("OpInfo opcheck") as case:
-        for sample in small_samples(name, "float32", most=MOST_CHECKED):
-            checks = (*QUICK, SLOW) if named(sample) in slow else QUICK
-            for arguments in calls_of(name, sample):
-                with case(f"{arguments[3]} of {named(sample)}"):
-                    torch.library.opcheck(OPERATOR, arguments, test_utils=checks)
+        for number, sample in enumerate(samples(name, "float32", requires_grad=True)):
+            for place, (operator, arguments) in enumerate(calls_of(name, sample)):
+                words = " ".join(value for value in arguments if isinstance(value, str))
+                with case(f"{operator} {words} of {named(sample)}"):
+                    every = place == 0 and name in CONVOLUTIONS
+                    checks = (*QUICK, SLOW) if every or number % ONE_IN == 0 else QUICK
+                    torch.library.opcheck(operator, arguments, test_utils=checks)
 
 
 @pytest.mark.parametrize("name", list(OPS))
 def test_jvp(name, cases):
     with cases("OpInfo jvp") as case:
-        for sample in small_samples(name, "float64", most=MOST):
+        for sample in samples(name, "float64"):
             call, tensors = bound(getattr(ours, name), sample)
             theirs, _ = bound(OPS[name].op, sample)
             tensors = [t.detach() for t in tensors]
@@ -85,7 +98,7 @@ def test_jvp(name, cases):
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_vmap(name, cases):
     with cases("OpInfo vmap") as case:
-        for sample in small_samples(name, "float64", most=MOST):
+        for sample in samples(name, "float64"):
             call, tensors = bound(getattr(ours, name), sample)
             theirs, _ = bound(OPS[name].op, sample)
             tensors = [t.detach() for t in tensors]
@@ -107,10 +120,10 @@ def assert_batched(call, theirs, tensors, others, batched):
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["fixed sizes", "any size"])
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("name", list(OPS))
 def test_compile(name, dynamic, cases):
-    with cases("OpInfo compile") as case:
-        for sample in small_samples(name, "float64", most=MOST_COMPILED[dynamic]):
+    with cases(f"OpInfo compile, {'any size' if dynamic else 'fixed sizes'}") as case:
+        for sample in samples(name, "float64")[:: 1 if name in CONVOLUTIONS else ONE_IN]:
             call, tensors = bound(getattr(ours, name), sample)
             theirs, _ = bound(OPS[name].op, sample)
             torch._dynamo.reset()

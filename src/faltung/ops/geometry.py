@@ -10,7 +10,6 @@ Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning
 arXiv 1603.07285, sections 2 and 4; `same` is TensorFlow's and ONNX's SAME_UPPER.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,7 +32,7 @@ def output_size(
     >>> output_size(80, kernel_size=3, stride=2, padding=(1, 1), dilation=1)
     40
     """
-    room = input_size + sum(padding) - window_span(kernel_size, dilation)
+    room = input_size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1
     return room // stride + 1
 
 
@@ -99,12 +98,11 @@ def resolve_paddings(
     padding: str | Pairs, input_size: Sizes, kernel_size: Sizes, stride: Sizes, dilation: Sizes
 ) -> Pairs:
     """The (low, high) pair of every axis, from a word for all of them or from the pairs."""
-    per_axis: Sequence[str | tuple[int, int]] = padding
-    if isinstance(padding, str):
-        per_axis = (padding,) * len(input_size)
+    if not isinstance(padding, str):
+        return padding
     return tuple(
-        resolve_padding(p, n, k, s, d)
-        for p, n, k, s, d in zip(per_axis, input_size, kernel_size, stride, dilation, strict=True)
+        resolve_padding(padding, n, k, s, d)
+        for n, k, s, d in zip(input_size, kernel_size, stride, dilation, strict=True)
     )
 
 
@@ -214,7 +212,9 @@ class Axis:
 def check_padding_mode(axis: Axis, name: str) -> None:
     """Refuse a padding that its mode cannot fill."""
     low, high = axis.padding
-    if axis.padding_mode == "reflect" and max(low, high) >= max(axis.input_size, 1):
+    # in a trace, what "same" comes to may be a symbol: it is looked at when it has a number
+    most = max((end for end in (low, high) if isinstance(end, int)), default=0)
+    if axis.padding_mode == "reflect" and most >= max(axis.input_size, 1):
         raise ArgumentError(
             f"{name}: reflect padding ({low}, {high}) must be smaller than the input size "
             f"{axis.input_size} of its axis"

@@ -13,6 +13,7 @@ from faltung.machine import this_machine
 from faltung.ops.unfold.by_hand.fold import fold
 from faltung.ops.unfold.by_hand.unfold import unfold
 from faltung.ops.unfold.spec import UnfoldSpec
+from faltung.tools.budget import Budget, assert_within
 
 ALGORITHMS = planning.algorithms("unfold", "cpu")
 PROBLEMS = [
@@ -109,8 +110,11 @@ def test_every_view(task: str) -> None:
 def test_the_fold_of_two_algorithms_rounds_alike() -> None:
     spec = UnfoldSpec.parse("fold n1 c2 i9x8 k3x3 s2x1 p1 float32 cpu")
     columns = torch.randn(spec.columns_shape, generator=torch.Generator().manual_seed(1))
-    first, second = (a.build(spec)(columns) for a in accepted(spec))
-    assert torch.equal(first, second)  # both add tap after tap
+    found = {a.name: a.build(spec)(columns) for a in accepted(spec)}
+    assert torch.equal(found["native_torch"], found["slices_torch"])  # both add tap after tap
+    double, sizes = (by_hand(spec, t) for t in (columns.double(), columns.double().abs()))
+    direct = by_hand(spec, columns)
+    assert_within(found["indices_torch"], Budget(double, sizes, direct))  # axis after axis
 
 
 @pytest.mark.parametrize(

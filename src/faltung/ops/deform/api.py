@@ -14,10 +14,15 @@ from torch import Tensor
 
 from ... import planning, settings
 from ..geometry import flat
-from ..operands import autocasts, checked, sizes
+from ..operands import autocasts, checked
+from ..tracing import is_symbolic
 from .arguments import deform_spec, deform_windows
+from .spec import DeformSpec
 
 _is_compiling = torch.compiler.is_dynamo_compiling
+
+# made of PyTorch's operators and of index arithmetic that symbols can do
+_FOR_EVERY_SIZE = "gather_torch"
 
 
 def deform_conv2d(
@@ -59,14 +64,27 @@ def deform_conv2d(
     """
     operands = {"input": input, "offset": offset, "weight": weight, "bias": bias, "mask": mask}
     arguments = (stride, padding, dilation, activation, algorithm)
-    if _is_compiling():
+    if _is_compiling() or (isinstance(input, Tensor) and is_symbolic(input.shape)):
         return _as_operator(operands, *arguments)
-    if not isinstance(input, Tensor) or not autocasts(input.device.type):
+    return under_autocast(operands, *arguments)
+
+
+def under_autocast(
+    operands: dict[str, Any],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    activation: str | None,
+    algorithm: str | None,
+) -> Tensor:
+    """The call with autocast off: in float32 as in torchvision, because offsets are positions."""
+    arguments = (stride, padding, dilation, activation, algorithm)
+    image = operands["input"]
+    if not isinstance(image, Tensor) or not autocasts(image.device.type):
         return _planned(operands, *arguments)
-    with torch.autocast(input.device.type, enabled=False):
-        # in float32, as in torchvision, because offsets are positions
+    with torch.autocast(image.device.type, enabled=False):
         widened = {name: _widened(operand) for name, operand in operands.items()}
-        return _planned(widened, *arguments).to(input.dtype)
+        return _planned(widened, *arguments).to(image.dtype)
 
 
 def _planned(
@@ -82,16 +100,32 @@ def _planned(
     required = {"input": x, "offset": offset, "weight": w}
     dtype, device = checked("deform_conv2d", required, {"bias": b, "mask": mask})
     spec = deform_spec(
-        sizes(x), sizes(offset), sizes(w),
-        None if b is None else sizes(b), None if mask is None else sizes(mask),
+        x.shape, offset.shape, w.shape,
+        None if b is None else b.shape, None if mask is None else mask.shape,
         stride=stride, padding=padding, dilation=dilation, activation=activation,
         dtype=dtype, device=device,
     )  # fmt: skip
-    y: Tensor = planning.plan(spec, "deform", settings.with_algorithm(algorithm))(
-        x.reshape(spec.x_shape), offset.reshape(spec.offset_shape), w, b,
+    y: Tensor = _run_of(spec, settings.with_algorithm(algorithm))(
+        x.reshape(spec.x_shape),
+        offset.reshape(spec.offset_shape),
+        w,
+        b,
         None if mask is None else mask.reshape(spec.mask_shape),
-    )  # fmt: skip
+    )
     return y if x.dim() == 4 else y.squeeze(0)
+
+
+def _run_of(spec: DeformSpec, knobs: settings.Settings) -> planning.Run:
+    """The plan for a spec; for one of symbols nothing can be estimated, so there is no choice."""
+    if not is_symbolic(spec.x_shape, spec.w_shape, spec.offset_shape):
+        return planning.plan(spec, "deform", knobs)
+    if knobs.algorithm not in (None, _FOR_EVERY_SIZE):
+        raise planning.NoAlgorithmError(
+            f"deform_conv2d: algorithm={knobs.algorithm!r} is not for every size, only "
+            f"{_FOR_EVERY_SIZE!r} is"
+        )
+    found = {algorithm.name: algorithm for algorithm in planning.algorithms("deform", spec.device)}
+    return found[_FOR_EVERY_SIZE].build(spec)
 
 
 def _as_operator(

@@ -76,7 +76,7 @@ def _input(shape: Sequence[int]) -> Sizes:
             "deform_conv2d: input must have 4 dimensions (N, C, H, W) or 3 (C, H, W), got "
             f"{len(shape)}: {shape}"
         )
-    if min(shape[-3:]) < 1:
+    if any(n < 1 for n in shape[-3:]):  # one by one: `min` would order what may be symbols
         raise ArgumentError(
             f"deform_conv2d: channels, height and width of input {shape} must be at least 1"
         )
@@ -90,14 +90,14 @@ def _weight(shape: Sequence[int]) -> Sizes:
             "deform_conv2d: weight must have 4 dimensions (O, C/groups, KH, KW), got "
             f"{len(shape)}: {shape}"
         )
-    if min(shape) < 1:
+    if any(n < 1 for n in shape):
         raise ArgumentError(f"deform_conv2d: every size of weight {shape} must be at least 1")
     return shape
 
 
 def _groups(shape: Sizes, channels: int, weight: Sizes) -> int:
-    groups, left = divmod(channels, weight[1])
-    if left:
+    groups = channels // weight[1]
+    if channels % weight[1]:
         raise ArgumentError(
             f"deform_conv2d: input {shape} has {channels} channels, not a multiple of the "
             f"{weight[1]} that each filter of weight {weight} reads"

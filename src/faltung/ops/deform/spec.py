@@ -197,11 +197,13 @@ class DeformSpec:
                 f"stride {self.stride}, padding {self.padding} and dilation {self.dilation} must "
                 "all have 2 entries"
             )
-        least = min(
+        positive = (
             *self.input_size, *self.kernel_size, *self.stride, *self.dilation,
             self.in_channels, self.out_channels, self.groups, self.offset_groups,
         )  # fmt: skip
-        if least < 1 or min(self.batch, *(end for pair in self.padding for end in pair)) < 0:
+        counted = (self.batch, *(end for pair in self.padding for end in pair))
+        # one by one, because `min` would order sizes, which in a trace are symbols
+        if any(n < 1 for n in positive) or any(n < 0 for n in counted):
             raise ArgumentError(
                 f"deform_conv2d: input size {self.input_size}, kernel size {self.kernel_size}, "
                 f"stride {self.stride}, dilation {self.dilation}, {self.in_channels} input and "
@@ -221,7 +223,7 @@ class DeformSpec:
             )
 
     def _check_sizes(self) -> None:
-        if min(self.output_size) < 1:
+        if any(q < 1 for q in self.output_size):
             padded = tuple(n + sum(p) for n, p in zip(self.input_size, self.padding, strict=True))
             spans = tuple(axis.span for axis in self.axes)
             raise ArgumentError(

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ... import settings
 from ..geometry import flat
-from ..operands import checked, sizes
+from ..operands import checked
+from ..tracing import is_traced
 from .arguments import fold_spec, fold_windows, unfold_spec, unfold_windows
 from .autograd import run
 
@@ -49,17 +50,20 @@ def unfold(
     tensor([[3, 1, 2],
             [1, 2, 3]])
     """
-    if _is_compiling():
+    if _is_traced(input):
         kernel, dilation, pairs, stride = unfold_windows(
             input.shape, kernel_size, dilation, padding, stride
         )
-        seen: Tensor = torch.ops.faltung.unfold(
-            input, kernel, dilation, flat(pairs), stride, padding_mode, algorithm
-        )
+        arguments = (kernel, dilation, flat(pairs), stride, padding_mode, algorithm)
+        seen: Tensor
+        if input.dim() == len(kernel) + 2:
+            seen = torch.ops.faltung.unfold.default(input, *arguments)
+        else:
+            seen = torch.ops.faltung.unfold.default(input.unsqueeze(0), *arguments).squeeze(0)
         return seen
     dtype, device = checked("unfold", {"input": input})
     spec = unfold_spec(
-        sizes(input), kernel_size, dilation, padding, stride,
+        input.shape, kernel_size, dilation, padding, stride,
         mode=padding_mode, dtype=dtype, device=device,
     )  # fmt: skip
     columns = run(input.reshape(spec.image_shape), spec, settings.with_algorithm(algorithm))
@@ -94,18 +98,26 @@ def fold(
               [2., 4., 2.],
               [1., 2., 1.]]]])
     """
-    if _is_compiling():
+    if _is_traced(input):
         size, kernel, dilation, pairs, stride = fold_windows(
             output_size, kernel_size, dilation, padding, stride
         )
-        seen: Tensor = torch.ops.faltung.fold(
-            input, size, kernel, dilation, flat(pairs), stride, algorithm
-        )
+        arguments = (size, kernel, dilation, flat(pairs), stride, "zeros", algorithm)
+        seen: Tensor
+        if input.dim() == 3:
+            seen = torch.ops.faltung.fold.default(input, *arguments)
+        else:
+            seen = torch.ops.faltung.fold.default(input.unsqueeze(0), *arguments).squeeze(0)
         return seen
     dtype, device = checked("fold", {"input": input})
     spec = fold_spec(
-        sizes(input), output_size, kernel_size, dilation, padding, stride,
+        input.shape, output_size, kernel_size, dilation, padding, stride,
         dtype=dtype, device=device,
     )  # fmt: skip
     image = run(input.reshape(spec.columns_shape), spec, settings.with_algorithm(algorithm))
     return image if input.dim() == 3 else image.squeeze(0)
+
+
+def _is_traced(input: Any) -> bool:
+    """Whether the call has to be one of the operator."""
+    return _is_compiling() or (isinstance(input, Tensor) and is_traced(input))

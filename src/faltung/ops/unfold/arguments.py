@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError
-from ..arguments import integers, padding_mode, padding_pairs
+from ..arguments import integers, lengths, padding_mode, padding_pairs
 from ..geometry import Pairs, Sizes, resolve_padding
 from .spec import UnfoldSpec
 
@@ -111,7 +111,7 @@ def fold_windows(
 ) -> tuple[Sizes, Sizes, Sizes, Pairs, Sizes]:
     """Size of the image, and kernel size, dilation, padding pairs and stride, of a fold."""
     dims = _fold_dims(output_size, kernel_size)
-    size = integers(output_size, dims, "fold: output_size", minimum=0)
+    size = lengths(output_size, dims, "fold: output_size")
     return (size, *_windows("fold", size, kernel_size, dilation, padding, stride))
 
 

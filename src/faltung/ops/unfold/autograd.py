@@ -10,27 +10,34 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ... import planning
 from ...settings import Settings
+from ..tracing import is_traced
+from .operator import call_operator
 from .spec import UnfoldSpec
+
+# what tells a view from another tensor: a result that an algorithm has cut out of something larger
+# is none to forward mode, which would look for a tangent of the whole
+_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 
 
 class Windows(torch.autograd.Function):
-    """One task of the family, differentiable any number of times in either mode."""
+    """One task of the family, outside PyTorch's dispatcher: `apply(operand, spec, settings)`.
 
-    generate_vmap_rule = True
+    It knows nothing of `torch.func`: there, the operator is called.
+    """
 
     @staticmethod
-    def forward(operand: Tensor, spec: UnfoldSpec, settings: Settings) -> Tensor:
-        """Plan the task and run it."""
-        result: Tensor = planning.plan(spec, "unfold", settings)(operand)
+    def forward(ctx: Any, operand: Tensor, spec: UnfoldSpec, settings: Settings) -> Tensor:
+        """Plan the task and run it; a linear map keeps no tensor for its derivative."""
+        ctx.spec, ctx.settings = spec, settings
+        if is_traced(operand):
+            return _one_level_down(operand, spec, settings)
+        with torch._C._ExcludeDispatchKeyGuard(_VIEWS):
+            result: Tensor = planning.plan(spec, "unfold", settings)(operand)
         return result
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, UnfoldSpec, Settings], output: Any) -> None:
-        """Keep the spec; a linear map needs no tensor for its derivative."""
-        _, ctx.spec, ctx.settings = inputs
 
     @staticmethod
     def backward(ctx: Any, ct: Tensor) -> tuple[Tensor, None, None]:
@@ -45,5 +52,29 @@ class Windows(torch.autograd.Function):
 
 def run(operand: Tensor, spec: UnfoldSpec, settings: Settings) -> Tensor:
     """The spec's task of a batched operand."""
-    result: Tensor = Windows.apply(operand, spec, settings)  # type: ignore[no-untyped-call]
+    if is_traced(operand):
+        return call_operator(operand, spec, settings.algorithm)
+    return applied(operand, spec, settings)
+
+
+def applied(operand: Tensor, spec: UnfoldSpec, settings: Settings) -> Tensor:
+    """`Windows.apply`, typed, for the level of differentiation that there is."""
+    result: Tensor = _applied(operand, spec, settings)
     return result
+
+
+# what `Windows.apply` does when no transform is active
+_applied: Any = super(torch.autograd.Function, Windows).apply
+
+
+def _one_level_down(operand: Tensor, spec: UnfoldSpec, settings: Settings) -> Tensor:
+    """The operator, where this level of differentiation is already taken care of.
+
+    A transform around this one may differentiate as well, which is off inside of a Function.
+    """
+    with (
+        torch.enable_grad(),
+        forward_ad._set_fwd_grad_enabled(True),
+        torch._C._AutoDispatchBelowAutograd(),
+    ):
+        return call_operator(operand, spec, settings.algorithm)

@@ -177,11 +177,10 @@ class UnfoldSpec:
                 f"stride {self.stride}, padding {self.padding} and dilation {self.dilation} "
                 "must all have 1, 2 or 3 entries, the same number each"
             )
-        ends = [end for pair in self.padding for end in pair]
-        if (
-            min(*self.kernel_size, *self.stride, *self.dilation) < 1
-            or min(self.batch, self.channels, *self.input_size, *ends) < 0
-        ):
+        ends = [end for pair in self.padding for end in pair if isinstance(end, int)]
+        counted = (self.batch, self.channels, *self.input_size, *ends)
+        # one by one, because `min` would order sizes, which in a trace are symbols
+        if min(*self.kernel_size, *self.stride, *self.dilation) < 1 or any(n < 0 for n in counted):
             raise ArgumentError(
                 f"{self.task}: kernel size {self.kernel_size}, stride {self.stride} and dilation "
                 f"{self.dilation} must be at least 1, and batch {self.batch}, {self.channels} "

@@ -32,7 +32,7 @@ class Native(Algorithm):
             reasons.append(f"pads both ends of an axis alike, not {spec.padding}")
         if spec.dtype not in _DTYPES:
             reasons.append(f"is for {', '.join(_DTYPES)}, not {spec.dtype}")
-        if min(spec.image_shape[1:]) == 0:
+        if 0 in spec.image_shape[1:]:
             reasons.append(f"needs channels and image sizes of at least 1, not {spec.image_shape}")
         return reasons
 
