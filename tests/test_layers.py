@@ -57,6 +57,7 @@ MAY_IMPORT = (
             "faltung.ops.geometry", "faltung.ops.padding", "faltung.ops.operands",
             "faltung.ops.activations", "faltung.ops.calling", "faltung.ops.packed",
             "faltung.ops.rearranged", "faltung.ops.gathered", "faltung.ops.layouts",
+            "faltung.ops.memory",
             "faltung.ops.{family}.mirrored", "faltung.ops.{family}.residual",
             "faltung.ops.{family}.dense_memory", "faltung.ops.{family}.parted",
             "faltung.ops.{family}.group_layout", "faltung.ops.{family}.refusals",
@@ -109,7 +110,8 @@ MAY_IMPORT = (
     (
         "faltung.ops.{family}.transformed_filters",
         (
-            "faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.{family}.spec",
+            "faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.memory",
+            "faltung.ops.{family}.spec",
         ),
     ),
     (

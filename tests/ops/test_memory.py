@@ -144,6 +144,19 @@ def test_inference_tensors_stay_inference_tensors() -> None:
     assert y._version == version + 1
 
 
+def test_a_routines_own_memory_is_had_again_when_the_call_is_over() -> None:
+    count = memory.ROOM_FROM // 4
+    first, second = memory.room(count, torch.float32), memory.room(count, torch.float32)
+    places = {first.data_ptr(), second.data_ptr()}
+    assert len(places) == 2 and first.shape == (count,) and first.dtype == torch.float32
+    del first, second
+    assert memory.room(count, torch.float32).data_ptr() in places
+    assert memory.room(count // 2, torch.float64).data_ptr() in places
+    before = memory.kept_bytes()
+    assert memory.room(count - 1, torch.float32).numel() == count - 1
+    assert memory.kept_bytes() == before == 2 * memory.ROOM_FROM
+
+
 def test_threads_never_share_a_result() -> None:
     make = memory.keeper(torch.empty(NUMBERS))
     wrong: list[tuple[int, float]] = []

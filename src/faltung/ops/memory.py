@@ -2,6 +2,7 @@
 
     make = keeper(model)
     y = make()            like `torch.empty_like(model)`, in memory that an earlier result had
+    own = room(count, dtype)      a routine's own memory for one call, kept likewise
     empty_cache()         keep nothing any longer
 
 Where a result of many MiB lies is malloc's affair: above 32 MiB every one is mapped anew, below it
@@ -28,6 +29,9 @@ from . import pages
 
 KEPT_FROM = 1 << 20
 """Bytes from which the memory of a result is kept; to look for it takes less than a microsecond."""
+
+ROOM_FROM = 1 << 17
+"""Bytes from which a routine's own memory is kept: malloc begins to map what is larger."""
 
 MOST_KEPT = 256 << 20
 """Most bytes that are kept, in use or not."""
@@ -61,8 +65,13 @@ class _Block:
 _blocks: dict[int, deque[_Block]] = {}
 
 
-def keeper(model: Tensor) -> Callable[[], Tensor]:
-    """What makes unwritten tensors like the model, in memory that is kept if they are large.
+# what makes the rooms of a size
+_rooms: dict[tuple[int, torch.dtype], Callable[[], Tensor]] = {}
+_MOST_ROOMS = 1024
+
+
+def keeper(model: Tensor, least: int = KEPT_FROM) -> Callable[[], Tensor]:
+    """What makes unwritten tensors like the model, in memory that is kept from `least` bytes on.
 
     The model is dense, on the CPU, and may be without memory of its own: shape, strides and dtype
     are all that is asked of it. Nothing is allocated before the first call.
@@ -71,7 +80,7 @@ def keeper(model: Tensor) -> Callable[[], Tensor]:
     torch.Size([2, 3])
     """
     size = model.numel() * model.element_size()
-    if size < KEPT_FROM:
+    if size < least:
         return partial(torch.empty_like, model)
     free = _users_of_free()
     if size > MOST_KEPT or free is None:
@@ -79,6 +88,27 @@ def keeper(model: Tensor) -> Callable[[], Tensor]:
     with torch.inference_mode(mode=False):
         nothing = torch.empty(0, dtype=model.dtype, device="cpu")
     return partial(_kept, model, size, nothing, tuple(model.shape), model.stride(), free)
+
+
+def room(count: int, dtype: torch.dtype) -> Tensor:
+    """Unwritten memory for so many numbers, which a routine needs while it runs.
+
+    It is had again by the next call that needs as much, as soon as the tensor is gone.
+
+    >>> room(12, torch.float32).shape
+    torch.Size([12])
+    """
+    if count * dtype.itemsize < ROOM_FROM:
+        return torch.empty(count, dtype=dtype, device="cpu")
+    make = _rooms.get((count, dtype))
+    if make is None:
+        with torch.inference_mode(mode=False):
+            model = torch.empty(count, dtype=dtype, device="cpu")
+            model.untyped_storage().resize_(0)
+        if len(_rooms) >= _MOST_ROOMS:
+            _rooms.clear()
+        make = _rooms[count, dtype] = keeper(model, ROOM_FROM)
+    return make()
 
 
 def empty_cache() -> None:

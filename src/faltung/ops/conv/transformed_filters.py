@@ -16,6 +16,7 @@ from ...parts.winograd import weights
 from ...parts.winograd.problem import Layout
 from ...parts.winograd.weights import FilterRoutine, Filters, square_numbers
 from ..calling import allocator
+from ..memory import room
 from .spec import ConvSpec
 
 _PARTS = (transpose, weights, winograd_problem, winograd_tiles, winograd_transforms)
@@ -49,7 +50,7 @@ class TransformedFilters:
             steps = w.stride()
         routine = self._routines.get(steps) or self._compiled(w, steps)
         made, threads = self._make(), torch.get_num_threads()
-        own = torch.empty(threads * self._squares, dtype=self._wide)
+        own = room(threads * self._squares, self._wide)
         routine(threads, made.data_ptr(), w.data_ptr(), own.data_ptr())
         return made
 

@@ -29,6 +29,7 @@ from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
+from ...memory import room
 from ...packed import Packed
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
@@ -93,8 +94,8 @@ class DepthwiseBlockedCpu(Algorithm):
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y, weights, threads = make(), packed(w), torch.get_num_threads()
-            room = torch.empty(threads * (pixels + sums), dtype=wide)
-            first = room.data_ptr()
+            own = room(threads * (pixels + sums), wide)
+            first = own.data_ptr()
             second = first + threads * pixels * item_size
             if bias is None:
                 launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), first, second)

@@ -25,6 +25,7 @@ from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
+from ...memory import room
 from ...packed import Packed
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
@@ -116,7 +117,7 @@ class DepthwiseChannelsLastCpu(Algorithm):
             if bias is not None:
                 given.append(bias.contiguous())
             if sums:
-                given.append(torch.empty(torch.get_num_threads() * sums, dtype=wide))
+                given.append(room(torch.get_num_threads() * sums, wide))
             launch(*[tensor.data_ptr() for tensor in given])
             return y
 

@@ -36,6 +36,7 @@ from ....parts.rows import pixels as pixel_rows
 from ....parts.winograd import transforms
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
+from ...memory import room
 from ...packed import Packed
 from .. import filtered_lines
 from ..filtered_lines import FilteredLines
@@ -46,7 +47,6 @@ _MOST_PRODUCTS = 4000  # of all tiles together; more would take longer than 0.3 
 _PARTS = (activation, channel_blocks, filtered_lines, grouped_taps, pixel_rows, taps,
           transformed_lines, transforms, transpose, turning)  # fmt: skip
 _CALL_SECONDS = 6e-6
-_LARGE = 1 << 19  # bytes that are kept for the next call: the system would have to clear them anew
 
 
 class DepthwiseWinogradCpu(Algorithm):
@@ -97,12 +97,12 @@ class DepthwiseWinogradCpu(Algorithm):
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         counts, item_size = tuple(layout.scratch.values()), REGISTER_BYTES[spec.dtype]
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
-        packed, spare = Packed(lambda w: layout.pack(w, wide)), list[Tensor]()
+        packed = Packed(lambda w: layout.pack(w, wide))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y, weights, threads = make(), packed(w), torch.get_num_threads()
-            room = _room(spare, threads * sum(counts), wide)
-            addresses, at = [y.data_ptr(), x.data_ptr(), weights.data_ptr()], room.data_ptr()
+            own = room(threads * sum(counts), wide)
+            addresses, at = [y.data_ptr(), x.data_ptr(), weights.data_ptr()], own.data_ptr()
             for count in counts:
                 addresses.append(at)
                 at += threads * count * item_size
@@ -110,20 +110,9 @@ class DepthwiseWinogradCpu(Algorithm):
                 bias = bias.contiguous()
                 addresses.append(bias.data_ptr())
             launch(*addresses)
-            if room.nbytes >= _LARGE:
-                spare.append(room)
             return y
 
         return run
-
-
-def _room(spare: list[Tensor], count: int, dtype: torch.dtype) -> Tensor:
-    """Memory for so many numbers: what an earlier call left, which no other call can take too."""
-    try:
-        room = spare.pop()
-    except IndexError:
-        return torch.empty(count, dtype=dtype)
-    return room if room.numel() == count else torch.empty(count, dtype=dtype)
 
 
 class _Recording:

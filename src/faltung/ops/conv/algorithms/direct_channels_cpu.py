@@ -45,6 +45,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...gathered import Gathered
 from ...geometry import Axis
+from ...memory import room
 from ...packed import Packed
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
@@ -104,7 +105,7 @@ class DirectChannelsCpu(Algorithm):
             y = make()
             given = [y, x, pack(w)]
             if own:
-                given.append(torch.empty(torch.get_num_threads() * own, dtype=wide))
+                given.append(room(torch.get_num_threads() * own, wide))
             if bias is not None:
                 given.append(bias.contiguous())
             launch(*[t.data_ptr() for t in given])

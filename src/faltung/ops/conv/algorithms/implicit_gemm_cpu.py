@@ -44,6 +44,7 @@ from ....parts.gemm.problem import GemmProblem, Span
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
+from ...memory import room
 from ...packed import Packed
 from ...padding import pad
 from ...rearranged import Rearranged, rearranged_seconds
@@ -131,7 +132,7 @@ class ImplicitGemmCpu(Algorithm):
             given = [y.data_ptr(), x.data_ptr(), packed.data_ptr()]
             if panel or waiting:
                 threads = torch.get_num_threads()
-                own = torch.empty(threads * (panel + waiting), dtype=wide)
+                own = room(threads * (panel + waiting), wide)
                 first = own.data_ptr()
                 given += [first] * bool(panel)
                 given += [first + threads * panel * wide.itemsize] * bool(waiting)

@@ -45,6 +45,7 @@ from ....parts.phases.routine import PhaseRoutine
 from ....parts.phases.tiling import PhaseProblem, SideBySide
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
+from ...memory import room
 from ...packed import Packed
 from ...rearranged import Rearranged
 from ..refusals import REGISTER_BYTES, refusals
@@ -119,7 +120,7 @@ class PhasesCpu(Algorithm):
 
         def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             gx, threads = make(), torch.get_num_threads()
-            given = [gx, gy, pack(w), *(torch.empty(threads * n, dtype=wide) for n in own)]
+            given = [gx, gy, pack(w), *(room(threads * n, wide) for n in own)]
             if bias is not None:
                 given.append(_for_all_phases(layout.problem, bias))
             launch(*[t.data_ptr() for t in given])

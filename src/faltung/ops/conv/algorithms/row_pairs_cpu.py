@@ -43,6 +43,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...gathered import Gathered
 from ...geometry import Axis
+from ...memory import room
 from ...packed import Packed
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
@@ -109,7 +110,7 @@ class RowPairsCpu(Algorithm):
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y = make()
-            panel = torch.empty(torch.get_num_threads() * own, dtype=wide)
+            panel = room(torch.get_num_threads() * own, wide)
             given = [y, x, pack(w), panel]
             if bias is not None:
                 given.append(bias.contiguous())

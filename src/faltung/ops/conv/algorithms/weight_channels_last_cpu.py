@@ -32,6 +32,7 @@ from ....parts.weights.channels_layout import (
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
+from ...memory import room
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
 from ..spec import ConvSpec
@@ -92,7 +93,7 @@ class WeightChannelsLastCpu(Algorithm):
 
         def run(x: Tensor, gy: Tensor) -> Tensor:
             gy, gw = laid_out(gy, "channels_last"), make()
-            own = torch.empty(parts + torch.get_num_threads() * panel, dtype=wide)
+            own = room(parts + torch.get_num_threads() * panel, wide)
             sums = own.data_ptr()
             launch(sums, x.data_ptr(), gy.data_ptr(), sums + parts * wide.itemsize)
             add(gw.data_ptr(), sums)

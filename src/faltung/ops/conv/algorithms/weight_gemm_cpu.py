@@ -28,6 +28,7 @@ from ....parts.weights.gemm_layout import GemmWeightLayout, GemmWeightProblem, b
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
+from ...memory import room
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
 from ..spec import ConvSpec
@@ -77,7 +78,7 @@ class WeightGemmCpu(Algorithm):
         def run(x: Tensor, gy: Tensor) -> Tensor:
             x, gy = laid_out(x, order), laid_out(gy, order)
             gw, threads = make(), torch.get_num_threads()
-            own = torch.empty(threads * (panel + sums), dtype=wide)
+            own = room(threads * (panel + sums), wide)
             first = own.data_ptr()
             after = first + threads * panel * wide.itemsize
             launch(gw.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)

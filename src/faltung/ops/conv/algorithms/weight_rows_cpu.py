@@ -30,6 +30,7 @@ from ....parts.weights.rows_layout import RowsLayout, RowsProblem, best_rows_lay
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
+from ...memory import room
 from ..parted import added
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
@@ -80,7 +81,7 @@ class WeightRowsCpu(Algorithm):
         def run(x: Tensor, gy: Tensor) -> Tensor:
             x, gy = laid_out(x, "contiguous"), laid_out(gy, "contiguous")
             gw, threads = make(), torch.get_num_threads()
-            own = torch.empty(threads * (panel + sums), dtype=wide)
+            own = room(threads * (panel + sums), wide)
             first = own.data_ptr()
             after = first + threads * panel * wide.itemsize
             launch(gw.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)

@@ -36,6 +36,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator
 from ...geometry import Axis
 from ...layouts import laid_out
+from ...memory import room
 from ..parted import added
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spec import ConvSpec
@@ -103,7 +104,7 @@ class WeightWinogradCpu(Algorithm):
             x, gy = laid_out(x, order), laid_out(gy, order)
             gw, threads = make(), torch.get_num_threads()
             routine, scratch = routine_for(threads)
-            own = [torch.empty(threads * count, dtype=wide) for count in scratch]
+            own = [room(threads * count, wide) for count in scratch]
             made = gw if first.parts == 1 else several()
             given = [made, x, gy, factors, *own]
             routine(threads, *[t.data_ptr() for t in given])

@@ -57,6 +57,7 @@ from ....parts.winograd.weights import square_numbers
 from ....planning import Algorithm, Run
 from ...calling import allocator
 from ...geometry import Axis
+from ...memory import room
 from ...packed import Packed
 from ..spec import ConvSpec
 from ..transformed_filters import TransformedFilters
@@ -165,7 +166,7 @@ class WinogradCpu(Algorithm):
             x: Tensor, w: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
         ) -> Tensor:
             y, threads = make(), torch.get_num_threads()
-            scratch = [torch.empty(threads * count, dtype=wide) for count in layout.scratch]
+            scratch = [room(threads * count, wide) for count in layout.scratch]
             given = [y, x.contiguous(memory_format=order), packed(w), factors, *scratch]
             if bias is not None:
                 given.append(outlet.bias(bias) if outlet else bias.contiguous())
