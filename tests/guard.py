@@ -68,11 +68,13 @@ def like(model: Tensor, *, at_end: bool, **_: object) -> Tensor:
 
 def main() -> None:
     from faltung.by_hand import forward, grad_input, grad_weight
+    from faltung.ops import memory
     from faltung.ops.conv.spec import ConvSpec
     from faltung.planning import algorithms
 
     name, *texts = sys.argv[1:]
     (algorithm,) = (a for a in algorithms("conv", "cpu") if a.name == name)
+    memory.ROOM_FROM = sys.maxsize  # routines' own memory is `torch.empty`'s too, never kept
     empty, empty_like = torch.empty, torch.empty_like
     for text in texts:
         spec = ConvSpec.parse(text)

@@ -41,6 +41,7 @@ _FAR = 1 << 20  # bytes of pixels that do not stay in the second cache
 _CALL_SECONDS = 5e-6
 _EFFICIENCY = 0.85
 _WAITING = 0.5  # of the time for memory, where pixels are in a ring
+_STRIDED = 1.3  # times as long as by count, where a window shares few of its pixels
 _TURNING = 13.0  # multiply-adds in whose time a number is turned, one way
 
 
@@ -68,7 +69,8 @@ class DepthwiseBlockedCpu(Algorithm):
         computing = spec.executed_macs / _EFFICIENCY + _TURNING * turned
         computing *= 2 / (machine.peak * used)
         waiting = _WAITING if spec.dims == 2 else 1.0
-        return _CALL_SECONDS + computing + waiting * machine.moving(spec.bytes)
+        seconds = _CALL_SECONDS + computing + waiting * machine.moving(spec.bytes)
+        return seconds * _STRIDED if max(spec.stride) > 1 else seconds
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's block of pixels and sums."""

@@ -50,6 +50,7 @@ _ITEMS = 32  # pieces of work to share out, if there are so many
 _CALL_SECONDS, _SECOND_CACHE = 4e-6, 2 << 20  # the latter in bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
+_PICKING = 0.85  # of what is expected of one input and a stride
 _ONE_INPUT = 0.75  # of the time, where no sums are carried from channel to channel
 _PARTS = (activation, channel_sums, classes, cover, lanes, tile, taps)
 
@@ -75,7 +76,9 @@ class DirectCpu(Algorithm):
             computing *= _ONE_INPUT
         if spec.kernel_size[-1] > _TAPS_TOGETHER**3:
             computing *= 4  # most tiles see padding
-        return _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
+        seconds = _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
+        is_picking = spec.groups == spec.in_channels > 1 and max(spec.stride) > 1
+        return seconds * _PICKING if is_picking else seconds
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight."""

@@ -54,6 +54,7 @@ _MOST_PRODUCTS = 48  # of a pair: each is written down
 _LEAST_SAVED = 1.1
 
 _CALL_SECONDS = 6e-6
+_FEW_INPUTS = 1.22  # times as long as by count, where a tile has few terms to sum: first layers
 _SECOND_CACHE = 2 << 20  # bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _SUM_CYCLES = 4  # for a vector of a sum of rows
@@ -88,7 +89,8 @@ class RowPairsCpu(Algorithm):
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
         computing = _Layout(spec).cycles * per_cycle / machine.peak
         far = max(0, spec.bytes - machine.cores * _SECOND_CACHE)
-        return _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
+        seconds = _CALL_SECONDS + computing + _WAITING * far / machine.bandwidth
+        return seconds * _FEW_INPUTS if spec.in_channels // spec.groups < 4 else seconds
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight and every thread's panel."""
