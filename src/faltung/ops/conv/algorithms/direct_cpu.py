@@ -50,8 +50,7 @@ _ITEMS = 32  # pieces of work to share out, if there are so many
 _CALL_SECONDS, _SECOND_CACHE = 4e-6, 2 << 20  # the latter in bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
-_PICKING = 0.85  # of what is expected of one input and a stride
-_ONE_INPUT = 0.75  # of the time, where no sums are carried from channel to channel
+_ONE_INPUT, _PICKING = 0.75, 0.85  # of the time: one input a group, and that with a stride
 _PARTS = (activation, channel_sums, classes, cover, lanes, tile, taps)
 
 
