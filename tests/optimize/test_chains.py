@@ -14,6 +14,7 @@ import faltung
 from faltung.optimize.origin import origin_of
 from faltung.optimize.running import Inputs
 from faltung.optimize.verifying import Truth
+from near import assert_near, assert_near_model
 
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 ACTS = (nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.SiLU(), nn.GELU(), nn.GELU("tanh"),
@@ -30,14 +31,6 @@ def seasoned(model: nn.Module) -> nn.Module:
                 module.weight.data.normal_()
                 module.bias.data.normal_()
     return model.eval()
-
-
-def assert_near(ours: Tensor, theirs: Tensor, wide: Tensor) -> None:
-    """Ours errs against float64 by a few times what PyTorch's own does, and a few roundings."""
-    wide = wide.detach().double()
-    allowed = 4 * (theirs.double() - wide).abs().max()
-    allowed = allowed + 4 * torch.finfo(theirs.dtype).eps * wide.abs().max()
-    assert bool((ours.double() - wide).abs().max() <= allowed)
 
 
 def block(act: nn.Module | None = None, **keywords: Any) -> nn.Module:
@@ -254,8 +247,8 @@ def test_inference_mode_and_autocast() -> None:
         unit = torch.finfo(torch.bfloat16).eps / 2
         assert (y - expected).abs().max() <= 8 * unit * expected.abs().max()
         born_here = block(nn.ReLU())
-        expected = copy.deepcopy(born_here)(x)
-        assert torch.allclose(fused(born_here)(x), expected, atol=1e-5)
+        expected = copy.deepcopy(born_here)
+        assert_near_model(fused(born_here)(x), expected, x)
 
 
 def test_numbers_that_would_overflow_are_left_apart() -> None:
@@ -288,7 +281,7 @@ def test_copies_are_chains_of_their_own() -> None:
         assert [type(m) for m in other] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
     shallow = copy.copy(model[0])
     with torch.no_grad():
-        assert torch.allclose(shallow(x), twin[0](x), atol=1e-5)
+        assert_near_model(shallow(x), twin[0], x)
 
 
 def test_unbatched_images_are_refused_as_by_pytorch() -> None:
@@ -299,12 +292,13 @@ def test_unbatched_images_are_refused_as_by_pytorch() -> None:
 
 def test_pytorch_folds_to_the_same() -> None:
     model = block(bias=False)
+    twin = copy.deepcopy(model).double()
     expected = nn.utils.fuse_conv_bn_eval(model[0], model[1])
     fused(model)
     with torch.no_grad():
         model(torch.randn(1, 4, 5, 5))
     _, weight, bias = model[0]._faltung.chain._both
-    for ours, theirs in ((weight, expected.weight), (bias, expected.bias)):
-        slip = 4 * torch.finfo(torch.float32).eps
-        assert torch.allclose(ours, theirs, rtol=slip, atol=slip)
+    wide = nn.utils.fuse_conv_bn_eval(twin[0], twin[1])
+    assert_near(weight, expected.weight, wide.weight)
+    assert_near(bias, expected.bias, wide.bias)
     assert F.relu(weight).sum() > 0

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import faltung
 from faltung.optimize.origin import origin_of
+from near import assert_near, assert_near_model
 
 
 class Layers(nn.Module):
@@ -143,10 +144,11 @@ def test_found(forward: Any, written: dict[str, str], watched: dict[str, str]) -
         assert chains(model, example) == expected
         with torch.no_grad():
             for given in (x, x[:1], -x, torch.rand(2, 3, 4, 4)):
-                ours, theirs = model(given), twin(given)
-                assert not isinstance(ours, list | tuple) or len(ours) == len(theirs)
-                pairs = [(ours, theirs)] if isinstance(ours, Tensor) else zip(ours, theirs)  # noqa: B905
-                assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+                wide = copy.deepcopy(twin).double()(given.double())
+                results = [r if isinstance(r, list | tuple) else [r]
+                           for r in (model(given), twin(given), wide)]  # fmt: skip
+                for one in zip(*results, strict=True):
+                    assert_near(*one)
 
 
 def test_writing_down_leaves_no_trace_in_the_model() -> None:
@@ -221,4 +223,4 @@ def test_activations_of_libraries_count_by_what_they_do() -> None:
     twin = copy.deepcopy(model)
     assert chains(model, x) == {"0": "gelu", "2": "relu"}
     with torch.no_grad():
-        assert torch.allclose(model(x), twin(x), atol=1e-6)
+        assert_near_model(model(x), twin, x)
