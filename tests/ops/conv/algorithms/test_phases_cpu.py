@@ -207,9 +207,21 @@ def test_workspace_is_what_a_run_allocates(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_planner_takes_it_for_many_channels_or_phases(words: str) -> None:
     with faltung.using(accuracy="exact"):
         assert planned(words).algorithm == "phases_cpu"
-    # where phases have several taps, fewer multiplications do
-    several = "winograd_cpu" if "k2x2x2" not in words else "phases_cpu"
-    assert planned(words).algorithm == several
+
+
+@pytest.mark.parametrize(
+    ("words", "algorithm"),
+    [
+        # phases of several taps: there are fewer multiplications to do
+        ("n1 c128 o256 i32x32 k6x6 s2 p2 float32", "winograd_cpu"),
+        ("n1 c256 o512 i1600 k20 s4 p8 float32", "winograd_cpu"),
+        # too few pixels for the weights that would be transformed; phases of one tap
+        ("n1 c128 o256 i8x8 k4x4 s2 p1 float32", "phases_cpu"),
+        ("n1 c64 o64 i32x32x32 k2x2x2 s2 float32", "phases_cpu"),
+    ],
+)
+def test_the_planner_takes_fewer_multiplications_where_they_pay(words: str, algorithm: str) -> None:
+    assert planned(words).algorithm == algorithm
 
 
 def test_the_planner_leaves_matrices_of_bfloat16_to_others() -> None:
