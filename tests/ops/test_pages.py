@@ -78,9 +78,12 @@ def test_large_results_are_asked_for_and_a_refusal_is_ignored(
     assert len(asked) == 2 and again.data_ptr() != y.data_ptr()
 
 
-def test_a_large_packed_weight_is_copied_once(asked: list[tuple[int, int]]) -> None:
+def test_a_large_packed_weight_is_copied_once_it_is_asked_for_again(
+    asked: list[tuple[int, int]],
+) -> None:
     pack = Packed(lambda w: w + 1)
     w = torch.arange(pages.LARGE // 4 + 6, dtype=torch.float32).view(-1, 2)
+    assert torch.equal(pack(w), w + 1) and not asked  # in training it is another one next time
     packed = pack(w)
     assert torch.equal(packed, w + 1)
     assert packed.data_ptr() % (2 << 20) == 0

@@ -193,7 +193,7 @@ def test_json_is_all_that_is_printed(capsys):
     assert printed.err == ""
     assert found["passed"] is True
     assert [(s["row"], s["system"], s["cases"]) for s in found["systems"]] == [
-        ("5", "unfold and fold", 24)
+        ("5", "unfold and fold", 30)
     ]
     assert found["calls"]["native"] > 0
     assert found["calls"]["own"] > 0
