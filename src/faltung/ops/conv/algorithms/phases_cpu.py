@@ -58,6 +58,9 @@ _WORTHWHILE = 1.3  # how many more lanes phases must fill to lie side by side
 _HARDWARE_BFLOAT16 = {"contiguous": 2.0, "channels_last": 4.0}
 
 _WRITING = 1.0  # of copying: what writing results far apart takes besides computing them
+# Bytes of a signal that are seldom near when a layer begins, and seconds for each of its lines: 0.9
+# ms when it was near and 3.3 when not, for 64 channels of 12800 (docs/design/009).
+_FAR, _FETCHING = 2 << 20, 10e-9
 _CALL_SECONDS = 6e-6
 _PARTS = (
     activation, gather_panel, gemm_tile, phase_layout, phase_panel, phase_routine, phase_tiling,
@@ -90,6 +93,9 @@ class PhasesCpu(Algorithm):
         written = prod(spec.x_shape) * spec.item_size
         if spec.layout == "contiguous" and written > dict(machine.caches).get("L2", _SECOND_CACHE):
             found += _WRITING * written / machine.bandwidth  # in as many places as channels
+        read = prod(spec.y_shape) * spec.item_size
+        if spec.layout == "contiguous" and spec.dims == 1 and read > _FAR:
+            found += _FETCHING * read / 64  # long rows, of which each turn reads a line
         return _CALL_SECONDS + modesty * found
 
     def preparing(self, spec: ConvSpec, machine: Machine) -> float:
