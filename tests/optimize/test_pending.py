@@ -18,7 +18,7 @@ from faltung.optimize.lazy import Lazy
 from faltung.optimize.origin import origin_of
 from faltung.optimize.running import Inputs
 from faltung.optimize.verifying import Truth
-from near import assert_near
+from near import assert_near, assert_near_model
 
 Forward = Callable[[Any, Tensor], Any]
 
@@ -315,7 +315,7 @@ def test_hooks_on_modules_around_it_get_what_they_got() -> None:
             model(x)
             handle.remove()
     assert all(type(t) is Tensor for tensors in found for t in tensors) and len(found) == 4
-    assert torch.allclose(found[0][1], twin.inner(x), atol=1e-5)
+    assert_near_model(found[0][1], twin.inner, x)
 
 
 def test_whoever_follows_functions_sees_them() -> None:
