@@ -11,5 +11,6 @@ not come here.
 """
 
 from . import composite as composite
+from . import windows as windows
 from .conv import CONV as CONV
-from .decomposition import decompositions as decompositions
+from .exporters import decompositions as decompositions

@@ -25,6 +25,7 @@ from ..ops.conv.autograd import Job, applied
 from ..ops.conv.operator import spec_of
 from ..ops.layouts import laid_out
 from ..ops.operands import memory_layout, plain_memory, under_autocast
+from . import exporters
 from .batching import conv_of_batch
 from .decomposition import conv_by_aten
 from .flops import conv_flops
@@ -62,6 +63,7 @@ def fake(
     first: Tensor, second: Tensor, bias: Tensor | None, residual: Tensor | None, *arguments: Any
 ) -> Tensor:
     """The shape, dtype, device and layout of the result; mistakes are found here."""
+    exporters.tell_inductor()
     spec = spec_of(first, second, bias, residual, *arguments[:-2])
     empty = first.new_empty(spec.result_shape)
     layout = _result_layout(first)
@@ -153,9 +155,7 @@ def _register() -> None:
     torch.library.register_fake("faltung::conv", fake, lib=LIBRARY)
     torch.library.register_vmap("faltung::conv", conv_of_batch, lib=LIBRARY)
     register_flop_formula(torch.ops.faltung.conv)(conv_flops)
-    # the first is for exporters, and would be asked for shapes as well but for the second
-    torch._decomp.register_decomposition(CONV)(conv_by_aten)
-    torch._decomp.register_decomposition(CONV, type="meta")(fake)
+    exporters.register(CONV, conv_by_aten, fake)
 
 
 _register()

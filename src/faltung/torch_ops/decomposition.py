@@ -5,27 +5,19 @@
     grad_weight  aten.convolution of x and gy with batch and channels exchanged, and stride and
                  dilation: gw[o, c, t] = Σ_{n, q} gy[n, o, q] · x[n, c, q·s − low + t·d]
 
-Sizes may be symbolic, so nothing here counts positions in Python. `torch.onnx.export` finds it in
-PyTorch's table of decompositions; `exported.run_decompositions(decompositions())` takes it from
-here. Never used to compute: `native_torch` is the algorithm that calls PyTorch.
+Sizes may be symbolic, so nothing here counts positions in Python. `exporters` says who finds it.
+Never used to compute: `native_torch` is the algorithm that calls PyTorch.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..ops.activations import activate
-from .windows import DECOMPOSITIONS as WINDOWS
 
 _Pair = tuple[int, int]
-
-
-def decompositions() -> dict[Any, Callable[..., Tensor]]:
-    """A table for `run_decompositions` that leaves no operator of ours."""
-    return {torch.ops.faltung.conv.default: conv_by_aten, **WINDOWS}
 
 
 def conv_by_aten(

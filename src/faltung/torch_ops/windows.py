@@ -22,6 +22,7 @@ from ..ops.tracing import is_symbolic
 from ..ops.unfold.autograd import applied
 from ..ops.unfold.operator import spec_of_fold, spec_of_unfold
 from ..ops.unfold.spec import UnfoldSpec
+from . import exporters
 from .library import LIBRARY
 
 _WINDOWS = (
@@ -38,8 +39,6 @@ _FOR_EVERY_SIZE, _FOR_KNOWN_PADDING = "indices_torch", "native_torch"
 _after_autograd = torch._C._after_autograd_keyset
 _transform = torch._C._functorch.peek_interpreter_stack
 _one_level: Any = autograd_function.enable_single_level_autograd_function  # type: ignore[attr-defined]
-
-DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {}
 
 
 def by_aten(operand: Tensor, spec: UnfoldSpec) -> Tensor:
@@ -63,6 +62,7 @@ def _register(schema: str, spec_of: Callable[..., UnfoldSpec]) -> None:
         return result
 
     def fake(operand: Tensor, *arguments: Any) -> Tensor:
+        exporters.tell_inductor()
         return operand.new_empty(spec_of(operand, *arguments[:-1]).result_shape)
 
     def differentiate(keyset: Any, operand: Tensor, *arguments: Any) -> Tensor:
@@ -91,10 +91,7 @@ def _register(schema: str, spec_of: Callable[..., UnfoldSpec]) -> None:
     LIBRARY.impl(name, differentiate, "Autograd", with_keyset=True)
     torch.library.register_fake(f"faltung::{name}", fake, lib=LIBRARY)
     torch.library.register_vmap(f"faltung::{name}", batched, lib=LIBRARY)
-    # the first is for exporters, and would be asked for shapes as well but for the second
-    torch._decomp.register_decomposition(operator)(decomposed)
-    torch._decomp.register_decomposition(operator, type="meta")(fake)
-    DECOMPOSITIONS[operator] = decomposed
+    exporters.register(operator, decomposed, fake)
 
 
 def _is_wanted(operand: Tensor) -> bool:
