@@ -7,7 +7,7 @@ image, how often neighbouring blocks read the same, how often the transformed we
 speed), and how well the tile of sums in registers fits the number of tiles and channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, lcm, log2, prod
@@ -20,6 +20,7 @@ from .transforms import Transform, tile_sizes, transform
 _BLOCKS = (4, 8, 16, 32, 64, 112)  # tiles of a block to try, at most
 _PROMISING = 4  # sizes of tiles to try with all blocks,
 _TRIED = 3  # and blocks to try with every tile of sums
+_NOTABLE = 0.97  # of the time: what other blocks must save
 _ITEMS = 8  # pieces that a depth is cut into, where there are not as many items anyway
 
 # cycles, as seen on a processor with AVX-512
@@ -49,33 +50,76 @@ class Core:
 
 
 @lru_cache(maxsize=1024)
-def cut(problem: Problem, most_noise: float, core: Core) -> Layout | None:
-    """The cut that takes the fewest cycles; None if no tiles are known with so little noise."""
+def cut(problem: Problem, most_noise: float, core: Core, threads: int = 1) -> Layout | None:
+    """The cut that takes the fewest cycles; None if no tiles are known with so little noise.
+
+    For several threads it is the one whose parts they share best. The tiles, on which rounding
+    depends, are those for one thread.
+    """
     tiles = sorted(_tiles(problem, most_noise), key=lambda tile: _least(problem, tile, core))
     if not tiles:
         return None
-    rough = [
-        Layout(problem, cutting)
-        for outputs in tiles[:_PROMISING]
-        for cutting in _blocks(problem, outputs)
-    ]
-    rough.sort(key=lambda layout: cycles(layout, core))
+    best = _finest(problem, tiles[:_PROMISING], core, 1)
+    return best if threads == 1 else _finest(problem, [best.cutting.outputs], core, threads)
+
+
+def _finest(problem: Problem, tiles: Sequence[tuple[int, int]], core: Core, threads: int) -> Layout:
+    """The cut into tiles of one of these sizes that so many threads are done with first."""
+
+    def slowest(layout: Layout) -> float:
+        return min(_slowest(choice, core, threads) for choice in _shares(layout, threads))
+
+    rough = [Layout(problem, cutting) for outputs in tiles for cutting in _blocks(problem, outputs)]
+    rough.sort(key=slowest)
     fine = [Layout(problem, cutting) for best in rough[:_TRIED] for cutting in _products(best)]
-    return min(fine, key=lambda layout: cycles(layout, core))
+    return min(fine, key=slowest)
 
 
 def shared(layout: Layout, core: Core, threads: int) -> Layout:
-    """The same cut, with a block's output channels shared out if so many threads gain by it."""
+    """The same cut of channels, in blocks and with channels shared out as suits so many threads.
+
+    Results are the same, and so is the transformed weight.
+    """
+    problem, cutting = layout.problem, layout.cutting
+    blocks = [
+        Layout(
+            problem,
+            replace(
+                cutting, high=other.high, wide=other.wide, planes=other.planes,
+                tiles=_tile_of_sums(other.high * other.wide, cutting.vectors)[0],
+            ),
+        )
+        for other in _blocks(problem, cutting.outputs)
+    ]  # fmt: skip
     choices = [
-        Layout(layout.problem, replace(layout.cutting, shares=shares))
-        for shares in range(1, min(layout.chunks, 2 * threads) + 1)
+        min(_shares(block, threads), key=lambda choice: _slowest(choice, core, threads))
+        for block in (layout, *blocks)
     ]
-    return min(choices, key=lambda choice: cycles(choice, core) / busy(choice, threads))
+    as_it_is, best = choices[0], min(choices, key=lambda choice: _slowest(choice, core, threads))
+    gained = _slowest(best, core, threads) < _NOTABLE * _slowest(as_it_is, core, threads)
+    return best if gained else as_it_is
+
+
+def _shares(layout: Layout, threads: int) -> Iterator[Layout]:
+    """Cuts with a block's output channels in 1, 2 … parts of as many chunks each as can be."""
+    chunks = layout.chunks
+    for shares in sorted({-(-chunks // each) for each in range(1, chunks + 1)}):
+        if shares <= 2 * threads:
+            yield Layout(layout.problem, replace(layout.cutting, shares=shares))
+
+
+def _slowest(layout: Layout, core: Core, threads: int) -> float:
+    """Cycles of the thread with the most to do."""
+    return cycles(layout, core) / busy(layout, threads)
 
 
 def busy(layout: Layout, threads: int) -> float:
     """How many threads have something to do, on average."""
-    return layout.items / ceil(layout.items / threads) if layout.items else 1.0
+    if not layout.items:
+        return 1.0
+    shares = layout.cutting.shares
+    largest = ceil(layout.items / threads) * ceil(layout.chunks / shares)
+    return layout.items / shares * layout.chunks / largest
 
 
 def cycles(layout: Layout, core: Core) -> float:

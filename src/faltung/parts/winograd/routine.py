@@ -63,19 +63,20 @@ class _Recording:
         self.x = Image(r.reads("x", p.dtype, counts[1]), channels[1], sizes[1], p.last)
         self.u = r.reads("u", p.wide_dtype, layout.weights)
         self.c = r.reads("c", p.wide_dtype, len(layout.factors))
-        self.pixels = self.strip("pixels", layout.input_pixels, layout.input_strip)
-        self.v = r.scratch("v", p.wide_dtype, layout.transformed)
-        self.m = r.scratch("m", p.wide_dtype, layout.sums)
-        self.outputs = self.strip("outputs", layout.output_pixels, layout.output_strip)
+        own = layout.scratch
+        self.pixels = self.strip("pixels", layout.input_pixels, layout.input_strip, own[0])
+        self.v = r.scratch("v", p.wide_dtype, own[1])
+        self.m = r.scratch("m", p.wide_dtype, own[2])
+        self.outputs = self.strip("outputs", layout.output_pixels, layout.output_strip, own[3])
         self.b = r.reads("b", p.dtype, channels[0]) if p.bias else None
         self.residual = r.reads("residual", p.dtype, counts[0]) if p.residual else None
         with r.work() as item:
             self.item(item)
 
-    def strip(self, name: str, pixels: tuple[int, int], vectors: int) -> Strip:
+    def strip(self, name: str, pixels: tuple[int, int], vectors: int, room: int) -> Strip:
         return Strip(
             self.r, name, self.problem.wide_dtype,
-            lines=pixels[0], columns=pixels[1], vectors=vectors, lanes=self.lanes,
+            lines=pixels[0], columns=pixels[1], vectors=vectors, lanes=self.lanes, room=room,
         )  # fmt: skip
 
     def item(self, item: Value) -> None:

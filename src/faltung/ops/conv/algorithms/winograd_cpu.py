@@ -69,7 +69,7 @@ _WEIGHT_SECONDS = 20e-6  # to transform a weight, and so many times
 _WRITING = 2.0  # what it takes to copy as much as the transformed one,
 _REARRANGING = 20e-9  # besides what a number takes that has to be put elsewhere first
 _BESIDES = 1.1  # cycles as they were seen, to those that are counted,
-_WARMTH = 0.35  # of the speed of copying: weights, which come from memory in a network;
+_WARMTH = 0.45  # of the speed of copying: weights, which come from memory in a network;
 _LUKEWARM = 0.7  # or, so that tiles suit both, do not always
 _PLACING = 1.25  # and where results of phases are put to their places, or inputs gathered
 _GATHERING = 1.3
@@ -134,10 +134,9 @@ class WinogradCpu(Algorithm):
 
     def workspace(self, spec: ConvSpec) -> int:
         """The transformed weight, and every thread's block and squares of the weight."""
-        layout = _layout(spec)
-        own = torch.get_num_threads() * sum(layout.scratch)
-        own += torch.get_num_threads() * square_numbers(layout)
-        return (layout.weights + own) * layout.problem.item_size
+        layout, threads = _layout(spec), torch.get_num_threads()
+        own = sum(_shared(layout, threads).scratch) + square_numbers(layout)
+        return (layout.weights + threads * own) * layout.problem.item_size
 
     def adds(self, spec: ConvSpec) -> bool:
         """Where it stores what it computed; not to transposed sums that take long to activate."""
@@ -152,27 +151,37 @@ class WinogradCpu(Algorithm):
         wide = getattr(torch, layout.problem.wide_dtype)
         factors = torch.tensor([float(c) for c in layout.factors], dtype=wide)
         packed = Packed(TransformedFilters(spec, layout))
-        outlet = layout.problem.outlet
-        routines: dict[int, Compiled] = {}
+        outlet, item_size = layout.problem.outlet, layout.problem.item_size
+        routines: dict[int, tuple[Compiled, tuple[int, ...]]] = {}
 
-        def routine_for(threads: int) -> Compiled:
+        def routine_for(threads: int) -> tuple[Compiled, tuple[int, ...]]:
             # how the work is shared out changes no result
             if (found := routines.get(threads)) is None:
-                core = Core(_near(this_machine()))
-                found = routines[threads] = self._compiled(shared(layout, core, threads))
+                own = _shared(layout, threads)
+                counts = tuple(threads * count for count in own.scratch)
+                found = routines[threads] = self._compiled(own), counts
             return found
 
         def run(
             x: Tensor, w: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
         ) -> Tensor:
             y, threads = make(), torch.get_num_threads()
-            scratch = [room(threads * count, wide) for count in layout.scratch]
-            given = [y, x.contiguous(memory_format=order), packed(w), factors, *scratch]
+            routine, counts = routine_for(threads)
+            # all in one: to look for it takes as long as a small layer, since the weights that
+            # stream by push the interpreter out of the caches
+            own = room(sum(counts), wide)
+            x, weights = x.contiguous(memory_format=order), packed(w)
+            addresses = [y.data_ptr(), x.data_ptr(), weights.data_ptr(), factors.data_ptr()]
+            at = own.data_ptr()
+            for count in counts:
+                addresses.append(at)
+                at += count * item_size
             if bias is not None:
-                given.append(outlet.bias(bias) if outlet else bias.contiguous())
+                bias = outlet.bias(bias) if outlet else bias.contiguous()
+                addresses.append(bias.data_ptr())
             if residual is not None:
-                given.append(residual)
-            routine_for(threads)(threads, *[t.data_ptr() for t in given])
+                addresses.append(residual.data_ptr())
+            routine(threads, *addresses)
             return y
 
         routine_for(torch.get_num_threads())
@@ -194,7 +203,12 @@ def _cut(spec: ConvSpec) -> Layout | None:
     Another measurement must not lead to other tiles, whose results differ in the last bits.
     """
     core = Core(_near(this_machine()), warmth=_LUKEWARM)
-    return cut(_problem(spec), WinogradCpu.error_factor, core)
+    return cut(_problem(spec), WinogradCpu.error_factor, core, this_machine().cores)
+
+
+def _shared(layout: Layout, threads: int) -> Layout:
+    """The same in blocks that suit so many threads."""
+    return shared(layout, Core(_near(this_machine()), warmth=_LUKEWARM), threads)
 
 
 def _layout(spec: ConvSpec) -> Layout:
