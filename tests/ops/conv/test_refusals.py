@@ -2,6 +2,7 @@
 
 import pytest
 
+from faltung import planning
 from faltung.ops.conv import refusals as module
 from faltung.ops.conv.refusals import depthwise_refusals, refusals, weight_refusals
 from faltung.ops.conv.spec import ConvSpec
@@ -39,11 +40,19 @@ def test_what_no_gradient_of_weights_does(text: str, reason: str) -> None:
 def test_what_can_be_done_is_not_refused() -> None:
     for text in (
         "i5x5 k3x3 p1 float32",
-        "i5 k3 channels_last bfloat16",
+        "i5x5x5 k3x3x3 channels_last bfloat16",
         "i5x5 k3x3 reflect float32",
     ):
         spec = ConvSpec.parse(f"forward n1 c2 o2 {text} cpu")
         assert refusals(spec, ["contiguous", "channels_last"]) == []
+
+
+@pytest.mark.parametrize("task", ["forward", "grad_input", "grad_weight"])
+def test_signals_are_never_channels_last(task: str) -> None:
+    spec = ConvSpec.parse(f"{task} n1 c2 o2 i5 k3 g2 channels_last float32 cpu")
+    for algorithm in planning.algorithms("conv", "cpu"):
+        if algorithm.name.endswith("_cpu") and task in algorithm.tasks:
+            assert algorithm.unsupported(spec), algorithm.name
 
 
 def test_one_layout_may_be_all_that_is_wanted() -> None:

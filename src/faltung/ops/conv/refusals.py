@@ -11,6 +11,7 @@ from .spec import ConvSpec
 REGISTER_BYTES = {"float32": 4, "float64": 8, "bfloat16": 4, "float16": 4}
 """Bytes of a number while it is computed with: 16-bit numbers are stored as such and widened."""
 
+_NO_SUCH_SIGNAL = "needs 2 or 3 dimensions to be channels last, has 1"
 _SPOKEN = {"contiguous": "contiguous", "channels_last": "channels-last"}
 
 
@@ -26,6 +27,8 @@ def refusals(spec: ConvSpec, layouts: Sequence[str]) -> list[str]:
     if spec.layout not in layouts:
         wanted = " or ".join(_SPOKEN[layout] for layout in layouts)
         reasons.append(f"needs a {wanted} image, has {spec.layout}")
+    elif spec.layout == "channels_last" and spec.dims == 1:
+        reasons.append(_NO_SUCH_SIGNAL)
     if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
         reasons.append(f"pads with zeros only, not {spec.padding_mode}")
     if (missing := unavailable()) is not None:
@@ -42,6 +45,8 @@ def weight_refusals(spec: ConvSpec) -> list[str]:
     reasons = []
     if spec.dtype not in REGISTER_BYTES:
         reasons.append(f"needs one of {', '.join(REGISTER_BYTES)}, has {spec.dtype}")
+    if spec.layout == "channels_last" and spec.dims == 1:
+        reasons.append(_NO_SUCH_SIGNAL)
     if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
         reasons.append(f"pads with zeros only, not {spec.padding_mode}")
     if 0 in (spec.batch, spec.in_channels, *spec.input_size):

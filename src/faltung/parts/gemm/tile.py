@@ -126,10 +126,22 @@ class GemmTile:
         w_first: Value,
     ) -> list[Value]:
         """The sums, for each offset of x those of all offsets of w, which begin at `start`."""
-        sums = [value for _ in self.x.offsets for value in start]
+        return self.more(
+            r, [value for _ in self.x.offsets for value in start], axes, x_first, w_first
+        )
+
+    def more(
+        self,
+        r: Routine,
+        sums: Sequence[Value],
+        axes: Sequence[SumAxis],
+        x_first: Value,
+        w_first: Value,
+    ) -> list[Value]:
+        """The same, added to sums that there are."""
         x, w = _hidden(r, x_first), _hidden(r, w_first)
         return _Summing(self, r, w, prod(axis.count for axis in axes)).over(
-            sums, merged(axes), x, w
+            list(sums), merged(axes), x, w
         )
 
 

@@ -45,10 +45,7 @@ class WeightGemmCpu(Algorithm):
 
     def unsupported(self, spec: ConvSpec) -> list[str]:
         """Anything but images of floating-point numbers, padded with zeros."""
-        reasons = weight_refusals(spec)
-        if spec.layout == "channels_last" and spec.dims == 1:
-            reasons.append("needs 2 or 3 dimensions to be channels last, has 1")
-        return reasons
+        return weight_refusals(spec)
 
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that panels and tiles take, or the bytes at memory speed if that is slower."""

@@ -58,8 +58,6 @@ class WeightWinogradCpu(Algorithm):
         reasons = weight_refusals(spec)
         if max(spec.stride) > 1:
             reasons.append(f"needs stride 1, has {_times(spec.stride)}")
-        if spec.layout == "channels_last" and spec.dims == 1:
-            reasons.append("needs 2 or 3 dimensions to be channels last, has 1")
         if not reasons and _best(spec, 1) is None:
             window, size = _times(spec.kernel_size), _times(spec.output_size)
             reasons.append(

@@ -92,7 +92,7 @@ class WinogradCpu(Algorithm):
         if mixed := _mixed(spec):
             reasons.append(f"needs dilation 1 with such strides, has {_times(mixed)}")
         if spec.layout == "channels_last" and spec.dims == 1:
-            reasons.append("needs a contiguous signal, has channels_last")
+            reasons.append("needs 2 or 3 dimensions to be channels last, has 1")
         if spec.padding_mode != "zeros" and any(map(any, spec.padding)):
             reasons.append(f"pads with zeros only, not {spec.padding_mode}")
         if not spec.in_channels or not all(spec.input_size):

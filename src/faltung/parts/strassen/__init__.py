@@ -1,0 +1,1 @@
+"""Strassen's multiplication of matrices, for convolutions that are one product of two."""
