@@ -24,10 +24,20 @@ MAY_IMPORT = (
         ("faltung.errors", "faltung.machine", "faltung.settings", "faltung.trials"),
     ),
     # the arithmetic of sizes is for everyone: it knows no tensor
-    ("faltung.parts", ("faltung.lang", "faltung.parts", "faltung.ops.geometry")),
+    ("faltung.ops.naming", ("faltung.errors",)),
+    (
+        "faltung.parts",
+        ("faltung.lang", "faltung.parts", "faltung.ops.geometry", "faltung.ops.naming"),
+    ),
     ("faltung.ops.arguments", ("faltung.errors",)),
     ("faltung.ops.geometry", ("faltung.errors",)),
-    ("faltung.ops.spelling", ("faltung.errors", "faltung.ops.arguments", "faltung.ops.geometry")),
+    (
+        "faltung.ops.spelling",
+        (
+            "faltung.errors", "faltung.ops.arguments", "faltung.ops.geometry",
+            "faltung.ops.naming",
+        ),
+    ),
     ("faltung.ops.operands", ("faltung.errors",)),
     ("faltung.ops.pages", ()),
     ("faltung.ops.tracing", ()),
@@ -40,7 +50,7 @@ MAY_IMPORT = (
     ("faltung.ops.layouts", ("faltung.ops.operands", "faltung.ops.rearranged")),
     ("faltung.ops.gathered", ()),
     ("faltung.ops.packed", ("faltung.errors", "faltung.ops.pages")),
-    ("faltung.ops.activations", ("faltung.errors",)),
+    ("faltung.ops.activations", ("faltung.errors", "faltung.ops.naming")),
     ("faltung.ops.padding", ("faltung.ops.geometry",)),
     (
         "faltung.ops.{family}.by_hand",
@@ -70,7 +80,7 @@ MAY_IMPORT = (
         "faltung.ops.{family}.spec",
         (
             "faltung.errors", "faltung.ops.arguments", "faltung.ops.geometry",
-            "faltung.ops.spelling", "faltung.ops.{family}.spelling",
+            "faltung.ops.naming", "faltung.ops.spelling", "faltung.ops.{family}.spelling",
         ),
     ),
     (
@@ -169,7 +179,8 @@ MAY_IMPORT = (
         (
             "faltung.errors", "faltung.functional", "faltung.machine", "faltung.nn",
             "faltung.ops.conv.dispatch", "faltung.ops.conv.spec", "faltung.ops.operands",
-            "faltung.ops.layouts", "faltung.optimize", "faltung.planning", "faltung.settings",
+            "faltung.ops.layouts", "faltung.ops.naming", "faltung.optimize", "faltung.planning",
+            "faltung.settings",
         ),
     ),
     ("faltung", ("faltung.errors", "faltung.planning", "faltung.settings", "faltung.by_hand",
@@ -180,8 +191,8 @@ MAY_IMPORT = (
 # the one exception to "nobody imports tools": names that `faltung.__getattr__` loads when asked for
 ON_DEMAND = {"faltung": ("faltung.tools.explain", "faltung.tools.summary")}
 
-NO_TORCH = ("spec", "arguments", "spelling", "geometry", "receptive_field", "planning", "settings",
-            "machine", "measure", "kept", "errors")  # fmt: skip
+NO_TORCH = ("spec", "arguments", "naming", "spelling", "geometry", "receptive_field", "planning",
+            "settings", "machine", "measure", "kept", "errors")  # fmt: skip
 NO_EXTRAS = ("typer", "rich", "matplotlib", "PIL", "jinja2")
 
 

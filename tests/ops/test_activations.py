@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from faltung.errors import ArgumentError
-from faltung.ops.activations import ACTIVATIONS, activate
-from faltung.ops.spelling import ACTIVATIONS as SPELLED
+from faltung.ops.activations import activate, activate_in_place
+from faltung.ops.naming import ACTIVATIONS
 
 FORMULAS = {
     "relu": lambda v: max(v, 0.0),
@@ -20,6 +20,10 @@ FORMULAS = {
     "hardswish": lambda v: v * min(max(v + 3, 0.0), 6.0) / 6,
     "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
     "leaky_relu": lambda v: v if v > 0 else 0.01 * v,
+    "leaky_relu(0.1)": lambda v: v if v > 0 else 0.1 * v,
+    "leaky_relu(-2)": lambda v: v if v > 0 else -2 * v,
+    "elu": lambda v: v if v > 0 else math.expm1(v),
+    "elu(0.5)": lambda v: v if v > 0 else 0.5 * math.expm1(v),
 }
 
 
@@ -31,8 +35,16 @@ def test_formula(name: str) -> None:
     assert (slip <= 8 * torch.finfo(torch.float64).eps * values.abs().clamp(min=1)).all()
 
 
-def test_the_spec_knows_the_same_names() -> None:
-    assert set(ACTIVATIONS) == set(SPELLED) == set(FORMULAS)
+@pytest.mark.parametrize("name", FORMULAS)
+def test_in_place_it_is_the_same(name: str) -> None:
+    values = torch.linspace(-8, 8, 65)
+    y = values.clone()
+    assert activate_in_place(name, y) is y
+    assert torch.equal(y, activate(name, values))
+
+
+def test_there_is_one_for_every_name() -> None:
+    assert {name.partition("(")[0] for name in FORMULAS} == set(ACTIVATIONS)
 
 
 def test_none_and_unknown() -> None:
@@ -40,3 +52,5 @@ def test_none_and_unknown() -> None:
     assert activate(None, y) is y
     with pytest.raises(ArgumentError, match=r"activation must be one of 'relu', .* got 'rellu'"):
         activate("rellu", y)
+    with pytest.raises(ArgumentError, match=r"'leaky_relu\(…\)', 'elu\(…\)', got 'elu\(x\)'"):
+        activate("elu(x)", y)

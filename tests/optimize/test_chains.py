@@ -18,7 +18,8 @@ from near import assert_near, assert_near_model
 
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 ACTS = (nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.SiLU(), nn.GELU(), nn.GELU("tanh"),
-        nn.Hardswish(), nn.Sigmoid(), nn.LeakyReLU())  # fmt: skip
+        nn.Hardswish(), nn.Sigmoid(), nn.LeakyReLU(), nn.LeakyReLU(0.2), nn.ELU(),
+        nn.ELU(0.5))  # fmt: skip
 
 
 def seasoned(model: nn.Module) -> nn.Module:
@@ -98,7 +99,7 @@ def test_every_activation(act: nn.Module) -> None:
 
 
 def test_what_is_not_ours_to_do_runs_as_before() -> None:
-    for act in (nn.LeakyReLU(0.2), nn.ELU(), nn.PReLU(), nn.Dropout()):
+    for act in (nn.CELU(0.5), nn.Tanh(), nn.PReLU(), nn.Dropout()):
         model = block(act)
         twin = copy.deepcopy(model)
         fused(model)

@@ -18,22 +18,26 @@ from faltung.lang.llvm_ir import llvm_ir
 from faltung.lang.ops import LanguageError
 from faltung.lang.routine import Routine
 from faltung.lang.target import AVX2, AVX512, Target, host_target, unavailable
-from faltung.ops.activations import ACTIVATIONS, activate
+from faltung.ops.activations import activate
+from faltung.ops.naming import ACTIVATIONS, split
 from faltung.parts.activation import _NUMBERS, activated, is_long
 
 DTYPES = ("float32", "float64")
+NAMES = (*ACTIVATIONS, "leaky_relu(0.1)", "leaky_relu(-2)", "leaky_relu(3.5)", "elu(0.3)")
 
 # How many roundings lie between x and the result, each of which moves it by at most one of its
 # last places: for e^v two, for P and R two each, and then sums, products and quotients. The
 # argument v of gelu_tanh is itself rounded five times, which `slip` counts.
 ROUNDINGS = {
     "relu": 0, "relu6": 0, "leaky_relu": 2, "hardswish": 4, "sigmoid": 4, "silu": 4, "gelu": 9,
-    "gelu_tanh": 4,
+    "gelu_tanh": 4, "leaky_relu(0.1)": 2, "leaky_relu(-2)": 2, "leaky_relu(3.5)": 2, "elu": 4,
+    "elu(0.3)": 5,
 }  # fmt: skip
 
-_DOUBLE = SimpleNamespace(exp=np.exp, erfc=np.vectorize(math.erfc), of=float)
+_DOUBLE = SimpleNamespace(exp=np.exp, expm1=np.expm1, erfc=np.vectorize(math.erfc), of=float)
 _EXACT = SimpleNamespace(
     exp=np.vectorize(mpmath.exp, otypes=[object]),
+    expm1=np.vectorize(mpmath.expm1, otypes=[object]),
     erfc=np.vectorize(mpmath.erfc, otypes=[object]),
     of=mpmath.mpf,
 )
@@ -46,14 +50,19 @@ def _cubic(x: Any, m: Any) -> Any:
 TRUE: dict[str, Callable[[Any, Any], Any]] = {
     "relu": lambda x, m: np.maximum(x, 0),
     "relu6": lambda x, m: np.minimum(np.maximum(x, 0), 6),
-    "leaky_relu": lambda x, m: np.maximum(x, m.of("0.01") * x),
+    "leaky_relu": lambda x, m: np.where(x > 0, x, m.of("0.01") * x),
+    "leaky_relu(0.1)": lambda x, m: np.where(x > 0, x, m.of("0.1") * x),
+    "leaky_relu(-2)": lambda x, m: np.where(x > 0, x, -2 * x),
+    "leaky_relu(3.5)": lambda x, m: np.where(x > 0, x, m.of("3.5") * x),
+    "elu": lambda x, m: np.where(x > 0, x, m.expm1(np.minimum(x, 0))),
+    "elu(0.3)": lambda x, m: np.where(x > 0, x, m.of("0.3") * m.expm1(np.minimum(x, 0))),
     "hardswish": lambda x, m: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
     "sigmoid": lambda x, m: 1 / (1 + m.exp(-x)),
     "silu": lambda x, m: x / (1 + m.exp(-x)),
     "gelu": lambda x, m: x * m.erfc(-x / m.of(mpmath.sqrt(2))) / 2,
     "gelu_tanh": lambda x, m: x / (1 + m.exp(-_cubic(x, m))),
 }
-SMOOTH = ("sigmoid", "silu", "gelu", "gelu_tanh")
+SMOOTH = ("sigmoid", "silu", "gelu", "gelu_tanh", "elu")
 
 
 @pytest.fixture(autouse=True)
@@ -123,21 +132,21 @@ def sweep(dtype: str, count: int) -> Any:
     return np.concatenate([*pieces, small, -small]).astype(dtype)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_float32_is_right_everywhere(name: str) -> None:
     x = sweep("float32", 50_000)
     errors, allowed = last_places(name, computed(name, x), x, _DOUBLE)
     assert (errors <= allowed).all(), x[~(errors <= allowed)][:5]
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_float64_is_right_everywhere(name: str) -> None:
     x = sweep("float64", 300)
     errors, allowed = last_places(name, computed(name, x), x, _EXACT)
     assert (errors <= allowed).all(), x[~(errors <= allowed)][:5]
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_float32_is_about_as_right_as_pytorch(name: str) -> None:
     # further down 1 + tanh and 1 + erf of PyTorch's have no digits left
     x = np.random.default_rng(0).uniform(-2, 20, 200_000).astype(np.float32)
@@ -147,7 +156,7 @@ def test_float32_is_about_as_right_as_pytorch(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_special_numbers_are_as_from_pytorch(name: str, dtype: str) -> None:
     x = np.array(specials(dtype), dtype)
     found = computed(name, x)
@@ -171,7 +180,7 @@ def test_large_numbers_stay_what_they_are(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_compiled_code_means_the_same_with_any_number_of_lanes(name: str, dtype: str) -> None:
     random = np.random.default_rng(0)
     numbers = [*specials(dtype), *random.uniform(-9, 9, 12), *random.uniform(-800, 800, 10)]
@@ -222,7 +231,16 @@ def test_fits_are_closer_than_roundings(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("relu", 1), ("relu6", 2), ("leaky_relu", 2), ("hardswish", 5), ("silu", 20), ("gelu", 36)],
+    [
+        ("relu", 1),
+        ("relu6", 2),
+        ("leaky_relu", 2),
+        ("hardswish", 5),
+        ("silu", 20),
+        ("gelu", 36),
+        ("leaky_relu(0.1)", 2),
+        ("elu", 22),
+    ],
 )
 def test_they_are_cheap(name: str, most: int) -> None:
     text = assembly(llvm_ir(elementwise(name, "float32", 16, 160)), AVX512)
@@ -237,9 +255,9 @@ def test_there_is_one_for_every_name() -> None:
     with r.work():
         value = r.load(x, 0, 4)
         assert activated(r, None, value) is value
-        for name in ACTIVATIONS:
+        for name in NAMES:
             assert activated(r, name, value).type == value.type
-            assert is_long(name) == (name in SMOOTH)
+            assert is_long(name) == (split(name)[0] in SMOOTH)
         with pytest.raises(LanguageError, match="no activation 'swish', only relu, relu6, silu"):
             activated(r, "swish", value)
         with pytest.raises(LanguageError, match="silu works on f32 or f64, got indexx4"):

@@ -1,6 +1,8 @@
 """The activations that an operator can apply to its result, by name.
 
 y = activation(conv(x, w) + b + residual)
+
+Two take a number, which is part of the name (`naming`): "leaky_relu(0.1)", "elu(0.5)".
 """
 
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ArgumentError
+from .naming import canonical, listed, split
 
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "silu": F.silu,
@@ -21,10 +24,10 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hardswish": F.hardswish,
     "sigmoid": F.sigmoid,
     "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
 }
-ACTIVATIONS = tuple(_FUNCTIONS)
 
-_IN_PLACE: dict[str, Callable[[Tensor], Any]] = {
+_IN_PLACE: dict[str, Callable[..., Any]] = {
     "relu": torch.relu_,
     "relu6": lambda y: F.relu6(y, inplace=True),
     "silu": lambda y: F.silu(y, inplace=True),
@@ -32,7 +35,8 @@ _IN_PLACE: dict[str, Callable[[Tensor], Any]] = {
     "gelu_tanh": lambda y: torch.ops.aten.gelu_.default(y, approximate="tanh"),
     "hardswish": lambda y: F.hardswish(y, inplace=True),
     "sigmoid": torch.sigmoid_,
-    "leaky_relu": lambda y: F.leaky_relu(y, inplace=True),
+    "leaky_relu": lambda y, slope: F.leaky_relu(y, slope, inplace=True),
+    "elu": lambda y, alpha: F.elu(y, alpha, inplace=True),
 }
 
 
@@ -42,13 +46,15 @@ def activate(name: str | None, y: Tensor) -> Tensor:
     >>> import torch
     >>> activate("relu", torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
+    >>> activate("leaky_relu(0.5)", torch.tensor([-1.0, 2.0]))
+    tensor([-0.5000,  2.0000])
     """
     if name is None:
         return y
-    if name not in _FUNCTIONS:
-        known = ", ".join(repr(word) for word in ACTIVATIONS)
-        raise ArgumentError(f"activation must be one of {known}, got {name!r}")
-    return _FUNCTIONS[name](y)
+    if canonical(name) is None:
+        raise ArgumentError(f"activation must be one of {listed()}, got {name!r}")
+    base, number = split(name)
+    return _FUNCTIONS[base](y) if number is None else _FUNCTIONS[base](y, number)
 
 
 def activate_in_place(name: str | None, y: Tensor) -> Tensor:
@@ -58,5 +64,6 @@ def activate_in_place(name: str | None, y: Tensor) -> Tensor:
     tensor([0., 6.])
     """
     if name is not None:
-        _IN_PLACE[name](y)
+        base, number = split(name)
+        _IN_PLACE[base](*((y,) if number is None else (y, number)))
     return y

@@ -70,15 +70,18 @@ def same_padding(
     >>> same_padding(224, kernel_size=3, stride=2, dilation=1, lower=False)
     (0, 1)
     """
-    outputs = (input_size + stride - 1) // stride  # ONNX rounds a negative quotient up
+    # ONNX rounds a negative quotient up, so whatever is divided here stays positive, even where
+    # PyTorch takes a sum of symbols apart
+    outputs = (input_size + stride - 1) // stride
     span = window_span(kernel_size, dilation)
     total = (outputs - 1) * stride + span - input_size
-    if (
-        span < stride
-    ):  # else it is at least span − stride; of a symbol, `max` is hard to reason with
+    if span < stride:
         total = max(total, 0)
-    small, large = total // 2, total - total // 2
-    return (large, small) if lower else (small, large)
+        small = total // 2
+    else:  # no `max`, which of a symbol is hard to reason with; the total is span − 1 − behind
+        behind = (input_size - 1) % stride
+        small = span - 1 - (span + behind) // 2
+    return (total - small, small) if lower else (small, total - small)
 
 
 def resolve_padding(

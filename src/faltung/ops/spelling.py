@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ArgumentError
+from . import naming
 
 DTYPES = {
     "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8,
@@ -20,11 +21,6 @@ DTYPES = {
     "complex32": 4, "complex64": 8, "complex128": 16,
 }  # fmt: skip
 """Every dtype a spec may name, with the bytes of one number."""
-
-ACTIVATIONS = (
-    "relu", "relu6", "silu", "gelu", "gelu_tanh", "hardswish", "sigmoid", "leaky_relu",
-)  # fmt: skip
-"""Every activation a spec may name."""
 
 _PREFIXED = re.compile(r"([a-z]+)(\d[\d+x]*)")
 
@@ -106,6 +102,17 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Activation:
+    """An activation's name, with its number if it has one: `relu`, `leaky_relu(0.1)`."""
+
+    field: str
+
+    def write(self, value: str | None) -> str:
+        """The name, empty for none."""
+        return value or ""
+
+
+@dataclass(frozen=True)
 class Flag:
     """A word that stands or does not: `bias`."""
 
@@ -116,7 +123,7 @@ class Flag:
         return self.field if value else ""
 
 
-Word = Count | PerAxis | PairPerAxis | Choice | Flag
+Word = Count | PerAxis | PairPerAxis | Choice | Activation | Flag
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,8 @@ class Spelling:
     def _field(self, word: str, text: str) -> tuple[str, Any]:
         if word in self._literals:
             return self._literals[word]
+        if self._activation is not None and (activation := naming.canonical(word)) is not None:
+            return self._activation, activation
         match = _PREFIXED.fullmatch(word)
         reader = self._prefixes.get(match[1]) if match else None
         if match and reader:
@@ -182,6 +191,11 @@ class Spelling:
             elif isinstance(word, Choice):
                 found |= {choice: (word.field, choice) for choice in word.choices}
         return found
+
+    @cached_property
+    def _activation(self) -> str | None:
+        """The field that an activation's name is for; None if there is none."""
+        return next((w.field for w in self.words if isinstance(w, Activation)), None)
 
     @cached_property
     def _prefixes(self) -> dict[str, Count | PerAxis | PairPerAxis]:

@@ -2,8 +2,11 @@
 
     relu  max(x, 0)            silu       x · σ(x)                        σ(v) = 1 / (1 + e^−v)
     relu6 min(max(x, 0), 6)    gelu       x · Φ(x)                        Φ: the normal distribution
-    leaky_relu max(x, x/100)   gelu_tanh  x · σ(√(8/π) · (x + 0.044715 x³))
+    leaky_relu max(x, a·x)     gelu_tanh  x · σ(√(8/π) · (x + 0.044715 x³))
     hardswish x · min(max(x + 3, 0), 6) / 6                               sigmoid σ(x)
+    elu  x where that is at least 0, a · (e^x − 1) elsewhere
+
+a is the number in the name, `leaky_relu(0.1)`; without one 0.01, and 1 for elu.
 
 Recorded from operations of the language, for any number of lanes of f32 and f64. The smooth ones
 are accurate relative to their value also where that is tiny, unlike formulas with 1 + tanh or
@@ -25,9 +28,10 @@ from math import pi, sqrt
 
 from ..lang.ops import F32, F64, LanguageError
 from ..lang.routine import Routine, Value
+from ..ops.naming import split
 
 _LOG2_E = 1.4426950408889634
-_SLOPE = 0.01  # of leaky_relu, left of zero
+_GENTLE = (1e-20, 1.0)  # slopes of leaky_relu for which the larger of x and a·x is right
 _CUBIC = 0.044715  # Hendrycks and Gimpel's, arXiv 1606.08415, section 2
 
 
@@ -44,11 +48,10 @@ def activated(r: Routine, name: str | None, value: Value) -> Value:
     """
     if name is None:
         return value
-    if name not in _RECORDED:
-        raise LanguageError(f"there is no activation {name!r}, only {', '.join(_RECORDED)}")
+    base, number = _known(name)
     if value.type.kind not in _NUMBERS:
         raise LanguageError(f"{name} works on {' or '.join(_NUMBERS)}, got {value.type}")
-    return _RECORDED[name](r, value)
+    return _RECORDED[base](r, value) if number is None else _NUMBERED[base](r, value, number)
 
 
 def is_long(name: str | None) -> bool:
@@ -59,7 +62,15 @@ def is_long(name: str | None) -> bool:
     >>> is_long("relu"), is_long("gelu")
     (False, True)
     """
-    return name in _LONG
+    return name is not None and _known(name)[0] in _LONG
+
+
+def _known(name: str) -> tuple[str, float | None]:
+    try:
+        return split(name)
+    except ValueError:
+        words = ", ".join((*_RECORDED, *_NUMBERED))
+        raise LanguageError(f"there is no activation {name!r}, only {words}") from None
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class _Numbers:
     """P, lowest power first."""
     below: Sequence[float]
     """R, lowest power first."""
+    least: float
+    """Where e^x − 1 is −1, rounded."""
 
 
 _NUMBERS = {
@@ -97,6 +110,7 @@ _NUMBERS = {
         tail_end=12.95,
         above=(0.5, 0.43714568, 0.182338491, 0.0403178595, 0.00406580232),
         below=(1.0, 1.67217624, 1.19887674, 0.467092425, 0.101068534, 0.0101913316),
+        least=-18.0,
     ),
     F64: _Numbers(
         ln2=(0.6931471803691238, 1.9082149292705877e-10),
@@ -120,6 +134,7 @@ _NUMBERS = {
             0.3452806168291493, 0.09096285424739936, 0.017873354502129717, 0.002580058778935434,
             0.0002623152186656246, 1.7060658136463712e-05, 5.452422269045782e-07,
         ),
+        least=-38.0,
     ),
 }  # fmt: skip
 
@@ -133,9 +148,25 @@ def _relu6(r: Routine, x: Value) -> Value:
     return _between(r, 0, 6, x)
 
 
-def _leaky_relu(r: Routine, x: Value) -> Value:
-    gentle = x * _SLOPE
-    return r.select(x < gentle, gentle, x)
+def _leaky_relu(r: Routine, x: Value, slope: float) -> Value:
+    bent = x * slope
+    if _GENTLE[0] <= slope <= _GENTLE[1]:
+        return r.select(x < bent, bent, x)
+    return r.select(_like(r, 0, x) < x, x, bent)
+
+
+def _elu(r: Routine, x: Value, alpha: float) -> Value:
+    """Relatively accurate where e^x is near 1: of e^x = 2^n · (1 + q) it is 2^n · q + (2^n − 1)."""
+    of, zero = _NUMBERS[x.type.kind], _like(r, 0, x)
+    near = _between(r, of.least, 0, x)
+    exponent = r.apply("round", near * _LOG2_E)
+    whole = r.select(exponent < zero, exponent, zero)  # and of NaN, which pow2 does not take
+    high, low = (_like(r, -part, x) for part in of.ln2)
+    rest = r.fma(whole, low, r.fma(whole, high, near))
+    more = r.fma(rest * rest, _polynomial(r, rest, of.exponential), rest)
+    power = r.apply("pow2", whole)
+    below = r.fma(power, more, power - 1) * alpha
+    return r.select(x < zero, below, x)
 
 
 def _hardswish(r: Routine, x: Value) -> Value:
@@ -217,7 +248,7 @@ def _like(r: Routine, number: float, value: Value) -> Value:
     return r.const(number, value.type.kind, value.type.lanes)
 
 
-_LONG = ("silu", "gelu", "gelu_tanh", "sigmoid")  # what has an exponential in it
+_LONG = ("silu", "gelu", "gelu_tanh", "sigmoid", "elu")  # what has an exponential in it
 _RECORDED: dict[str, Callable[[Routine, Value], Value]] = {
     "relu": _relu,
     "relu6": _relu6,
@@ -226,5 +257,8 @@ _RECORDED: dict[str, Callable[[Routine, Value], Value]] = {
     "gelu_tanh": _gelu_tanh,
     "hardswish": _hardswish,
     "sigmoid": _sigmoid,
+}
+_NUMBERED: dict[str, Callable[[Routine, Value, float], Value]] = {
     "leaky_relu": _leaky_relu,
+    "elu": _elu,
 }

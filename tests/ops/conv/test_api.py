@@ -14,7 +14,8 @@ import faltung
 from faltung import functional as FF
 from faltung.by_hand import conv as by_definition
 from faltung.errors import ArgumentError, ArgumentTypeError
-from faltung.ops.activations import ACTIVATIONS, activate
+from faltung.ops.activations import activate
+from faltung.ops.naming import ACTIVATIONS
 
 Whole = Callable[..., Tensor]
 NAMES = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

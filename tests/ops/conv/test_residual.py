@@ -20,12 +20,13 @@ from faltung import ConvSpec
 from faltung import functional as FF
 from faltung.errors import ArgumentError, ArgumentTypeError
 from faltung.machine import this_machine
-from faltung.ops.activations import ACTIVATIONS, activate, activate_in_place
+from faltung.ops.activations import activate, activate_in_place
 from faltung.ops.conv import dispatch
 from faltung.ops.conv.algorithms.implicit_gemm_cpu import ALGORITHM as implicit_gemm_cpu
 from faltung.ops.conv.algorithms.native_torch import NativeTorch
 from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM as winograd_cpu
 from faltung.ops.conv.residual import Adding
+from faltung.ops.naming import ACTIVATIONS
 from faltung.planning import Algorithm, algorithms, plan
 
 TESTS = Path(__file__).parents[2]

@@ -54,6 +54,39 @@ def test_picks_find_the_inputs(of: GroupLanes) -> None:
         assert picked[turn, : of.used].tolist() == list(of.places[turn][: of.used])
 
 
+@pytest.mark.parametrize("of", [of for of in LANES if of.most_sets > 1], ids=str)
+def test_parted_sums_are_those_of_all_turns(of: GroupLanes) -> None:
+    lanes, most = np.arange(of.lanes), of.most_sets
+    assert most == of.inputs == of.outputs
+    for sets in [2**n for n in range(most.bit_length())]:
+        r, size = Routine("parted"), of.turns(sets)
+        p, x = (r.reads(name, "float32", of.inputs * of.lanes) for name in "px")
+        y = r.writes("y", "float32", 2 * of.lanes)
+        with r.work():
+            pixel = [r.load(x, 0, of.lanes)]
+            parts = []
+            for n in range(sets):
+                turns = range(size)
+                at = [(n * size + turn) * of.lanes for turn in turns]
+                products = [of.picked(r, pixel, turn) * r.load(p, a, of.lanes)
+                            for turn, a in zip(turns, at, strict=True)]  # fmt: skip
+                total = products[0]
+                for product in products[1:]:
+                    total = total + product
+                parts += [total, total + total]  # two outputs
+            for n, total in enumerate(of.merged(r, parts, sets)):
+                r.store(y, n * of.lanes, total)
+        w = np.random.default_rng(1).integers(-9, 9, (of.inputs, of.lanes)).astype(np.float32)
+        moved = np.stack([w[turn][lanes ^ (turn // size * size)] for turn in range(of.inputs)])
+        numbers = np.zeros(of.inputs * of.lanes, np.float32)
+        numbers[: of.lanes] = np.random.default_rng(2).integers(-9, 9, of.lanes)
+        memory = {"p": moved.ravel(), "x": numbers, "y": np.zeros(2 * of.lanes, np.float32)}
+        interpret(r, memory)
+        expected = sum(w[turn] * numbers[list(of.places[turn])] for turn in range(of.inputs))
+        found = memory["y"].reshape(2, of.lanes)[:, : of.used]
+        assert np.array_equal(found, np.stack([expected, 2 * expected])[:, : of.used])
+
+
 @pytest.mark.parametrize(
     ("of", "picks"),
     [(LANES[0], 3), (LANES[1], 7), (LANES[2], 1), (LANES[6], 1), (LANES[8], 24)],

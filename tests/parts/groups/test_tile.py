@@ -35,7 +35,8 @@ def test_a_tile_fits(
     wide = Axis(width + 80, kernel_size, stride, (1, 1), dilation)
     tile = best_tile(lanes, (Axis(1, 1), wide, wide))
     registers = 32 if machine.vector_bits == 512 else 16
-    assert tile.columns * (2 if tile.pairs else 1) < registers
+    assert tile.sums * (2 if tile.pairs else 1) < registers
+    assert 1 <= tile.some < registers // 2 and tile.sets <= lanes.most_sets
     assert 1 <= tile.taps <= kernel_size
     assert tile.code(lanes, wide) <= 2 * MOST_CODE or tile.columns == 1
 
@@ -45,6 +46,16 @@ def test_pairs_where_they_save_products() -> None:
         kernel_size, stride, dilation = numbers
         axis = Axis(56, kernel_size, stride, (1, 1), dilation)
         assert (best_tile(RESNEXT, (Axis(1, 1), axis, axis)).pairs is not None) == paired
+
+
+def test_sums_are_parted_where_that_saves_picks(machine: Target) -> None:
+    for inputs, outputs, sets in ((4, 4, 2), (8, 8, 2), (2, 2, 1), (4, 2, 1), (3, 3, 1), (1, 1, 1)):
+        lanes = GroupLanes(32, inputs, outputs, 16)
+        for stride in (1, 2):
+            axis = Axis(56, 3, stride, (1, 1))
+            tile = best_tile(lanes, (Axis(1, 1), axis, axis))
+            assert tile.sets == sets
+            assert lanes.set_picks(sets) < lanes.picks or sets == 1
 
 
 def test_cycles_count_what_is_done() -> None:

@@ -57,7 +57,8 @@ def test_seven_products_are_the_product(name: str) -> None:
     if not problem.last:
         x, expected = x.transpose(0, 2, 1), expected.transpose(0, 2, 1)
     memory = {
-        "y": np.full(expected.size, np.nan, np.float32), "x": x.ravel(), "w": halves(layout, w).ravel(),
+        "y": np.full(expected.size, np.nan, np.float32), "x": x.ravel(),
+        "w": halves(layout, w).ravel(),
         "panel": np.full(layout.panel_numbers, np.nan, np.float32),
         "waiting": np.full(layout.waiting_numbers, np.nan, np.float32),
         "b": np.pad(b, (0, 2 * layout.outputs - problem.channels)),

@@ -21,8 +21,9 @@ _COMMON = """
     padding_mode
         `"zeros"`, `"reflect"`, `"replicate"` or `"circular"`.
     activation
-        None, `"relu"`, `"relu6"`, `"silu"`, `"gelu"`, `"gelu_tanh"`, `"hardswish"`, `"sigmoid"` or
-        `"leaky_relu"`, applied to the result.
+        None, `"relu"`, `"relu6"`, `"silu"`, `"gelu"`, `"gelu_tanh"`, `"hardswish"`, `"sigmoid"`,
+        `"leaky_relu"` or `"elu"`, applied to the result; the last two take a number other than
+        PyTorch's usual one in brackets, `"leaky_relu(0.1)"`.
     algorithm
         Name of the algorithm to use; None leaves it to the planner. Gradients are always planned.
     residual

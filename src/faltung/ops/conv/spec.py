@@ -22,9 +22,10 @@ from functools import cached_property
 from ...errors import ArgumentError
 from ..arguments import PADDING_MODES
 from ..geometry import Axis, Pairs, Sizes, check_padding_mode
+from ..naming import checked
 from ..spelling import (
-    ACTIVATIONS,
     DTYPES,
+    Activation,
     Choice,
     Count,
     Flag,
@@ -55,7 +56,7 @@ _SPELLING = Spelling(
         Flag("bias"),
         Flag("residual"),
         Flag("residual_apart"),
-        Choice("activation", ACTIVATIONS),
+        Activation("activation"),
         Choice("layout", LAYOUTS, default="contiguous"),
     ),
 )
@@ -276,13 +277,13 @@ class ConvSpec:
         for name, value, known in (
             ("task", self.task, TASKS),
             ("padding_mode", self.padding_mode, PADDING_MODES),
-            ("activation", self.activation, (None, *ACTIVATIONS)),
             ("dtype", self.dtype, tuple(DTYPES)),
             ("layout", self.layout, LAYOUTS),
         ):
             if not isinstance(value, str | None) or value not in known:
                 listed = ", ".join(repr(word) for word in known)
                 raise ArgumentError(f"{name} must be one of {listed}, got {value!r}")
+        object.__setattr__(self, "activation", checked(self.activation))
         if self.residual_apart and not self.residual:
             raise ArgumentError("residual_apart says how a residual lies, and there is none")
 

@@ -20,10 +20,10 @@ from functools import cached_property
 
 from ...errors import ArgumentError
 from ..geometry import Axis, Pairs, Sizes
+from ..naming import checked
 from ..spelling import (
-    ACTIVATIONS,
     DTYPES,
-    Choice,
+    Activation,
     Count,
     Flag,
     PairPerAxis,
@@ -50,7 +50,7 @@ _SPELLING = Spelling(
         Count("f", "offset_groups", default=1),
         Flag("mask"),
         Flag("bias"),
-        Choice("activation", ACTIVATIONS),
+        Activation("activation"),
     ),
 )
 
@@ -182,12 +182,13 @@ class DeformSpec:
     def _check_words(self) -> None:
         for name, value, known in (
             ("task", self.task, TASKS),
-            ("activation", self.activation, (None, *ACTIVATIONS)),
             ("dtype", self.dtype, FLOATS),
         ):
             if value not in known:
                 listed = ", ".join(repr(word) for word in known)
                 raise ArgumentError(f"deform_conv2d: {name} must be one of {listed}, got {value!r}")
+        activation = checked(self.activation, "deform_conv2d: ")
+        object.__setattr__(self, "activation", activation)
 
     def _check_numbers(self) -> None:
         per_axis = (self.input_size, self.kernel_size, self.stride, self.padding, self.dilation)

@@ -36,7 +36,7 @@ class StrassenProblem:
     """The sizes of a product, and the machine that it is to be cut for."""
 
     images: int
-    """Products beside each other; one where channels come last, and all places follow each other."""
+    """Products beside each other; one where channels come last, whose places follow each other."""
 
     groups: int
     inputs: int
@@ -266,7 +266,9 @@ def _cycles(layout: StrassenLayout) -> float:
     """Cycles of one core for all products, with weights in the second cache."""
     p, c = layout.problem, layout.cut
     arithmetic = max(c.vectors * c.others, _ENOUGH_SUMS) / 2 * _SUM
-    term = max(arithmetic, (c.vectors + c.others) * _LOAD, c.vectors * p.lanes * p.item_size / _NEAR)
+    term = max(
+        arithmetic, (c.vectors + c.others) * _LOAD, c.vectors * p.lanes * p.item_size / _NEAR
+    )
     term += _TERM + c.others * _SPREAD * p.last
     sums = c.vectors * c.others
     each = _PLANES * (layout.inputs * term + _PRODUCT + sums * _ACCUMULATING)

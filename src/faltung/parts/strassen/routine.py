@@ -24,7 +24,7 @@ from ..gemm.tile import Factor, GemmTile, Stream, SumAxis
 from .problem import StrassenLayout
 from .results import Results
 
-# the order of the products is that of the packed weight; planes of a panel, those that are sums last
+# products in the order of the packed weight; planes of a panel, those that are sums last
 X11, X21, X22, T4, T1, T2, T3 = range(7)
 PRODUCTS = (X11, X21, T2, T3, T4, T1, X22)
 _SHARES = 3  # times that a tile has none of its sums in registers
@@ -168,7 +168,7 @@ class StrassenRoutine:
         return tile.more(r, sums, [axis], at, w)
 
     def fill_some(self, number: int) -> None:
-        """One of a tile's shares in filling the next block's panel, while no sums are in registers."""
+        """A share in filling the next block's panel, while no sums are in registers."""
         of, r = self.of, self.r
         first, last = self.tiles
         share = -(-of.steps // (_SHARES * of.share))

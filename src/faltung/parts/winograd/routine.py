@@ -20,6 +20,7 @@ from itertools import chain
 from math import gcd, prod
 
 from ...lang.routine import Routine, Value
+from ...ops.naming import split
 from ..activation import activated
 from ..taps import taps_inside
 from .problem import Layout
@@ -29,7 +30,7 @@ from .transforms import mapped
 _LINE = 64  # bytes
 _UNROLLED = 4  # input channels written down one after the other
 _AHEAD = 32  # input channels ahead of which weights are asked for: what memory takes to answer
-_BRIEF = (None, "relu", "relu6", "leaky_relu")  # activations that may be written down m² times
+_BRIEF = ("relu", "relu6", "leaky_relu")  # activations that may be written down m² times
 
 BUFFERS = 8
 """y, x, u, c and four of scratch memory; then the bias and the residual if there are."""
@@ -261,7 +262,7 @@ class _Recording:
             )  # fmt: skip
             place = loop.index * self.lanes
             self.each_tile(lambda tile, line, column: self.make_tile(of, place, tile, line, column))
-            if p.activation not in _BRIEF and not p.residual:
+            if not _is_brief(p.activation) and not p.residual:
                 self.outputs.each_vector(lambda value: activated(r, p.activation, value))
             if p.outlet:
                 p.outlet.drain(self.outputs, self.y.buffer, self.group, of, *self.output_runs())
@@ -298,7 +299,7 @@ class _Recording:
             for i, row in enumerate(self.both_ways(values, "at")):
                 for j, value in enumerate(row):
                     total = value if bias is None else value + bias
-                    if self.problem.activation in _BRIEF and not self.problem.residual:
+                    if _is_brief(self.problem.activation) and not self.problem.residual:
                         total = activated(r, self.problem.activation, total)
                     place = base + loop.index * self.lanes + (i * down + j * right)
                     r.store(strip.buffer, place, total)
@@ -308,3 +309,7 @@ class _Recording:
             return None
         at = of.first + of.offset(self.r, vector, self.lanes)
         return self.r.load(self.b, at, self.lanes, of.mask(self.r, self.lanes))
+
+
+def _is_brief(activation: str | None) -> bool:
+    return activation is None or split(activation)[0] in _BRIEF

@@ -16,6 +16,7 @@ from typing import Any
 from ... import by_hand
 from ...ops.conv.spec import ConvSpec
 from ...ops.geometry import Axis, legal_output_paddings, transposed_output_size
+from ...ops.naming import split
 
 _ACTIVATIONS = {
     "relu": "F.relu({})",
@@ -25,7 +26,8 @@ _ACTIVATIONS = {
     "gelu_tanh": 'F.gelu({}, approximate="tanh")',
     "hardswish": "F.hardswish({})",
     "sigmoid": "torch.sigmoid({})",
-    "leaky_relu": "F.leaky_relu({})",
+    "leaky_relu": "F.leaky_relu({}, {})",
+    "elu": "F.elu({}, {})",
 }
 
 
@@ -288,7 +290,10 @@ def _bias(spec: ConvSpec) -> str:
 def _activated(spec: ConvSpec, line: str) -> str:
     """The line with what comes after the convolution."""
     line += " + residual" * spec.residual
-    return line if spec.activation is None else _ACTIVATIONS[spec.activation].format(line)
+    if spec.activation is None:
+        return line
+    base, number = split(spec.activation)
+    return _ACTIVATIONS[base].format(line, number)
 
 
 _DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}

@@ -14,10 +14,11 @@ import torch
 import exact
 import faltung
 from faltung.machine import this_machine
-from faltung.ops.activations import ACTIVATIONS, activate
+from faltung.ops.activations import activate
 from faltung.ops.conv.algorithms import depthwise_channels_last_cpu as module
 from faltung.ops.conv.algorithms.depthwise_channels_last_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
+from faltung.ops.naming import ACTIVATIONS
 
 GUARD = Path(__file__).parents[3] / "guard.py"
 

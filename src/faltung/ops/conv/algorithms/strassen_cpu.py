@@ -28,7 +28,6 @@ Reloaded", SC 2016.
 """
 
 from collections.abc import Callable
-from math import prod
 
 import torch
 from torch import Tensor
