@@ -7,15 +7,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import faltung
 from faltung import functional as FF
-from faltung.ops.activations import ACTIVATIONS, activate
+from faltung.lang.interpret import interpret
+from faltung.lang.ops import Buffer
+from faltung.lang.routine import Routine, Value
+from faltung.lang.text import text as text_of
+from faltung.ops.activations import activate
+from faltung.ops.conv.algorithms import depthwise_cpu
 from faltung.ops.conv.algorithms.depthwise_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
+from faltung.ops.naming import ACTIVATIONS
 
 GUARD = Path(__file__).parents[3] / "guard.py"
 
@@ -33,6 +40,9 @@ WIDE = [
     "forward n1 c2 o4 i300 k17 p16+0 g2 float32 cpu",
     "forward n1 c2 o2 i3x3x100 k3x3x5 s2x1x1 p1x1x2 g2 bias float64 cpu",
     "forward n1 c2 o2 i9x130 k5x5 p8 d4 g2 float32 cpu",
+    # so large that later tiles are asked for
+    "forward n1 c140 o140 i1030 k4 p3 g140 float32 cpu",
+    "forward n1 c3 o3 i150x350 k3x3 s2x1 p1 g3 bias float64 cpu",
 ]
 
 
@@ -131,6 +141,53 @@ def test_same_bits_for_any_number_of_threads(text: str) -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["n1 c5 o5 i900 k4 p3 g5", "n1 c3 o3 i16x150 k3x3 p1 g3", "n2 c2 o2 i24x70 k2x5 s2x1 g2"],
+)
+def test_what_a_large_layer_reads_and_writes_was_asked_for(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ConvSpec.parse(f"forward {text} float32 cpu")
+    monkeypatch.setattr(depthwise_cpu, "_FAR_BYTES", 0)
+    monkeypatch.setattr(depthwise_cpu, "_AHEAD", 160)
+    monkeypatch.setattr(Routine, "prefetch", _note_place)
+    routine = depthwise_cpu._Recording(spec).r
+    memory = {b.name: np.zeros(b.count, np.float32) for b in routine.buffers}
+    interpret(routine, memory)
+    for name in "xy":
+        lines = memory[f"asked {name}"][_MARGIN:-_MARGIN]
+        lines = lines[: memory[name].size // 16 * 16].reshape(-1, 16).any(1)
+        first = next(n for n in range(lines.size) if lines[n:].mean() > 0.8)
+        assert lines.mean() > 0.5
+        assert first < lines.size / 3, f"{name}: only from line {first} of {lines.size} on"
+
+
+_MARGIN = 5000  # numbers before and behind a buffer that may be asked for
+
+
+def _note_place(r: Routine, buffer: Buffer, at: Value, cache: int = 1) -> None:
+    """Instead of asking for an element, write where it is."""
+    name, count = f"asked {buffer.name}", buffer.count + 2 * _MARGIN
+    asked = next((b for b in r.buffers if b.name == name), None) or r.writes(name, "float32", count)
+    r.store(asked, at + _MARGIN, r.const(1, "f32"))
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("n1 c140 o140 i1030 k4 p3 g140", True),
+        ("n1 c100 o100 i1030 k4 p3 g100", False),
+        ("n1 c140 o140 i1030 k40 p3 g140", False),
+        ("n1 c64 o64 i56x56 k3x3 s2 p1 g64", False),
+        ("n1 c64 o64 i56x56 k3x3 p1 g64", True),
+    ],
+)
+def test_only_large_layers_of_few_taps_ask_for_memory(text: str, asks: bool) -> None:
+    routine = depthwise_cpu._Recording(ConvSpec.parse(f"forward {text} float32 cpu")).r
+    assert ("prefetch" in text_of(routine)) == asks
 
 
 def test_the_planner_takes_it_and_says_so() -> None:

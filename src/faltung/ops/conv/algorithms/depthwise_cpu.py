@@ -26,15 +26,9 @@ from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
-from ..refusals import refusals
+from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
-_DTYPES = {
-    "float32": 4,
-    "float64": 8,
-    "bfloat16": 4,
-    "float16": 4,
-}  # bytes of a number in a register
 _VECTORS = 4  # along a row
 # output rows of a tile by its vectors: as many sums as leave registers for stretches and weights.
 # AVX-512 has 32 registers, and its loads, mostly across two cache lines, need sharing among rows
@@ -44,6 +38,10 @@ _MORE_ROWS, _MORE_TAPS = {2: 7, 4: 6}, range(5, 10)
 _MOST_UNROLLED_TAPS = 64  # a wider kernel would take longer to compile than it is worth
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _ITEMS = 32  # pieces of work to share out, if there are so many
+_LINE = 16  # numbers in a cache line; if they have 8 bytes in two, which come in pairs
+# an image and its result from which on memory is asked beforehand, and by how many numbers where
+# tiles are parts of one row; with more taps than that a core has enough to do meanwhile
+_FAR_BYTES, _AHEAD, _FEW_TAPS = 1 << 20, 1024, 32
 
 _CALL_SECONDS = 2e-6
 _EFFICIENCY = 0.6
@@ -122,10 +120,16 @@ class DepthwiseCpu(Algorithm):
 
 def _lanes(spec: ConvSpec) -> int:
     """Numbers in a vector: the machine's, or half of it while a row of outputs fits in that."""
-    lanes = host_target().lanes(_DTYPES[spec.dtype])
+    lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
     while lanes > 4 and spec.output_size[-1] <= lanes // 2:
         lanes //= 2
     return lanes
+
+
+def _is_far(spec: ConvSpec) -> bool:
+    """Whether a tile asks for what a later one needs: memory is what it waits for."""
+    few = spec.dims < 3 and spec.stride[-1] == 1 and spec.taps <= _FEW_TAPS
+    return few and spec.bytes > _FAR_BYTES
 
 
 def _rows(spec: ConvSpec, lanes: int) -> int:
@@ -215,6 +219,8 @@ class _Recording:
 
     def tile(self, tile: "_Tile") -> None:
         """Compute a tile and write it."""
+        if _is_far(self.spec):
+            tile.ask_ahead()
         start = self.r.splat(self.start, self.lanes)
         tile.store(tile.over_depth([start] * (tile.rows * tile.vectors)))
 
@@ -223,19 +229,28 @@ class _Tile:
     """The outputs at rows `row` … and columns `column` …, and the sums over their taps."""
 
     def __init__(
-        self,
-        recording: _Recording,
-        row: Value,
-        rows: int,
-        column: Value,
-        vectors: int,
-        left: int,
-        *,
-        inside: bool,
-    ) -> None:
+        self, recording: _Recording, row: Value, rows: int, column: Value, vectors: int, left: int,
+        *, inside: bool,
+    ) -> None:  # fmt: skip
         self.of, self.r = recording, recording.r
         self.row, self.rows, self.column, self.vectors = row, rows, column, vectors
         self.left, self.inside = left, inside
+
+    def ask_ahead(self) -> None:
+        """Have lines that a later tile reads and writes brought near, as many as this one does.
+
+        A core waits for memory at each line of a new result, and at each new page of the image.
+        """
+        of, alone, numbers = self.of, self.rows == 1, range(0, self.vectors * self.of.lanes, _LINE)
+        high, read, written = of.high, of.wide.input_size, of.wide.output_size
+        below = self.row * high.stride - high.padding[0] + (high.kernel_size - 1) * high.dilation
+        x = of.x_plane + below * read + (_AHEAD if alone else high.stride * read)
+        y = of.y_plane + self.row * written + (_AHEAD if alone else self.rows * written)
+        rows = 1 if alone else self.rows * high.stride
+        for at in (row * read + n for row in range(rows) for n in numbers):
+            self.r.prefetch(of.x, x + self.column + at)
+        for at in (row * written + n for row in range(self.rows) for n in numbers):
+            self.r.prefetch(of.y, y + self.column + at)
 
     def over_depth(self, sums: list[Value]) -> list[Value]:
         """The sums over all planes of the input that this output plane sees."""
