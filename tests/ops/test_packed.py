@@ -427,6 +427,32 @@ def test_a_weight_written_to_while_it_is_packed(counted: Counted) -> None:
     assert torch.equal(packed(w), w.detach())
 
 
+def test_a_weight_written_to_is_packed_into_the_same_memory() -> None:
+    fresh: list[Tensor] = []
+
+    def make(w: Tensor) -> Tensor:
+        fresh.append(w.mul(2))
+        return fresh[-1]
+
+    packed = Packed(make, lambda w, old: torch.mul(w, 2, out=old))
+    w = torch.ones(3000)
+    address = packed(w).data_ptr()
+    address = packed(w).data_ptr()  # it may have moved at its second use
+    fresh.clear()
+    for number in range(2, 5):
+        w.fill_(number)
+        form = packed(w)
+        assert torch.equal(form, w * 2) and form.data_ptr() == address
+        del form
+    assert not fresh
+    held = packed(w)
+    w.fill_(7)
+    assert torch.equal(packed(w), w * 2)
+    assert held.eq(8).all() and len(fresh) == 1  # whoever holds the old one keeps its numbers
+    w.data = torch.full((3000,), 9.0)
+    assert packed(w).eq(18).all()
+
+
 def test_an_error_while_packing_keeps_nothing() -> None:
     def fail(w: Tensor) -> Tensor:
         raise ValueError("no")

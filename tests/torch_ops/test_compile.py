@@ -142,7 +142,8 @@ def test_a_model_trains_as_it_does_without(layout: torch.memory_format) -> None:
         y = call(x)
         y.square().mean().backward()
         results.append([y.detach(), *[p.grad for p in model.parameters()]])
-        assert y.stride() == results[0][0].stride()
+    # in which layout PyTorch's own algorithm leaves a result is its affair; a graph promises one
+    assert results[1][0].is_contiguous(memory_format=layout)
     eps = torch.finfo(torch.float64).eps
     for found, expected in zip(*results, strict=True):
         # the batch's statistics are summed in another order by a graph

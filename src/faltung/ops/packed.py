@@ -48,7 +48,7 @@ from .pages import in_huge_pages
 _WHOLE_BYTES = 4096  # compared in whole up to here: 0.1 us
 _PLACES = 256  # or a few more, where a larger weight is looked at: 0.2 us
 _PLACE = 8  # bytes
-_OWN_REFERENCES = 2  # to the attributes: the form's, and the one that is passed to be counted
+_OWN_REFERENCES = 2  # to what is held once: that, and the one that is passed to be counted
 _MOST_ASKED = 1024  # weights whose refusal is remembered
 
 
@@ -58,41 +58,59 @@ class _Bound:
     limit = 512 << 20
 
 
-class _Form:
-    """A packed form and what it was made from."""
-
-    packed: Tensor  # once it is made
+class _Weight:
+    """A weight that a form was made from, wherever its numbers are by now."""
 
     __slots__ = (
-        "__weakref__", "address", "attributes", "dtype", "packed", "places", "sample", "shape",
-        "size", "stays", "storage", "stride", "used", "version",
+        "__weakref__", "address", "attributes", "dtype", "places", "shape", "storage", "stride",
     )  # fmt: skip
 
     def __init__(self, w: Tensor, key: tuple[int, int]) -> None:
-        self.version, self.address, self.dtype = w._version, w.data_ptr(), w.dtype
+        self.address, self.dtype = w.data_ptr(), w.dtype
         self.shape, self.stride = w.shape, w.stride()
         self.attributes = w.__dict__
         # a storage keeps its Python object for as long as it lives
-        self.storage = weakref.ref(w.untyped_storage(), lambda _: _drop(key, me()))
+        self.storage = weakref.ref(w.untyped_storage(), lambda _: _drop_of(key, me()))
         me = weakref.ref(self)
         self.places = _places(w)
-        self.sample = self.places.tobytes()
+
+    def is_it(self, w: Tensor) -> bool:
+        """Whether this is it, in the same memory; then `places` may be looked at."""
+        return (
+            w.__dict__ is self.attributes
+            and w.untyped_storage() is self.storage()
+            and w.data_ptr() == self.address
+            and w.stride() == self.stride
+            and w.shape == self.shape
+            and w.dtype is self.dtype
+        )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing else holds its attributes."""
+        return sys.getrefcount(self.attributes) <= _OWN_REFERENCES
+
+
+class _Form:
+    """A packed form, and the numbers that it was made from."""
+
+    packed: Tensor  # once it is made
+
+    __slots__ = ("packed", "sample", "size", "stays", "used", "version", "weight")
+
+    def __init__(self, weight: _Weight, w: Tensor) -> None:
+        self.weight, self.version, self.sample = weight, w._version, weight.places.tobytes()
         self.size = self.used = 0
         self.stays = False
 
     def is_of(self, w: Tensor) -> bool:
         """Whether it was made from this weight as it is now."""
+        weight = self.weight
         return (
-            w.__dict__ is self.attributes
-            and w._version == self.version
-            and w.untyped_storage() is self.storage()
-            # from here on the memory that `places` looks at is there
-            and w.data_ptr() == self.address
-            and w.stride() == self.stride
-            and w.shape == self.shape
-            and w.dtype is self.dtype
-            and self.places.tobytes() == self.sample
-        )
+            w._version == self.version
+            and weight.is_it(w)
+            and weight.places.tobytes() == self.sample
+        )  # fmt: skip
 
     def settle(self) -> None:
         """Put it where it is read fastest, now that it was asked for again.
@@ -100,11 +118,6 @@ class _Form:
         In training the weight is another by then, and moving it would have been for nothing.
         """
         self.packed, self.stays = in_huge_pages(self.packed), True
-
-    @property
-    def orphaned(self) -> bool:
-        """Whether the weight is gone: nothing else holds its attributes."""
-        return sys.getrefcount(self.attributes) <= _OWN_REFERENCES
 
 
 _kept: dict[tuple[int, int], _Form] = {}
@@ -117,7 +130,8 @@ class Packed:
     """The packed form of weights: `packed(w)` is `make(w)`, kept until `w` changes.
 
     `make` gets the weight without its gradient and must not write to it. What comes back must not
-    be written to. Raises what `make` raises.
+    be written to. `remake(w, packed)` is for a weight that was written to: it makes its form anew
+    in the memory of the old one, `packed`, which nobody has any more. Raises what they raise.
 
     >>> packed = Packed(lambda w: w.mul(2))
     >>> w = torch.ones(2)
@@ -128,36 +142,70 @@ class Packed:
     tensor([4., 4.])
     """
 
-    def __init__(self, make: Callable[[Tensor], Tensor]) -> None:
-        self._make = make
+    def __init__(
+        self,
+        make: Callable[[Tensor], Tensor],
+        remake: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        self._make, self._remake = make, remake
         self._number = next(_numbers)
         weakref.finalize(self, _drop_all_of, self._number).atexit = False
 
     def __call__(self, w: Tensor) -> Tensor:
         """The packed form of `w` as it is now."""
-        form = _kept.get((self._number, id(w)))
-        if form is not None and form.is_of(w):
+        key = (self._number, id(w))
+        form = _kept.get(key)
+        if form is None:
+            return self._fresh(key, w)
+        if form.is_of(w):
             form.used = next(_clock)
             if not form.stays:
                 form.settle()
             return form.packed
+        weight, size = form.weight, form.size
+        old = form.packed if self._remake is not None else None
         del form  # or its memory could not be had for the new one
-        return self._fresh(w)
+        _kept.pop(key, None)
+        if not weight.is_it(w):
+            return self._fresh(key, w)
+        if old is not None and sys.getrefcount(old) > _OWN_REFERENCES:
+            old = None
+        return self._again(key, weight, size, w, old)
 
-    def _fresh(self, w: Tensor) -> Tensor:
+    def _again(
+        self, key: tuple[int, int], weight: _Weight, size: int, w: Tensor, old: Tensor | None
+    ) -> Tensor:
+        """The form of a weight that was written to, as every step of a training does.
+
+        All else that there is to know of it is as it was, and so is the room that it takes.
+        """
+        others, form = len(_kept), _Form(weight, w)
+        if old is None or self._remake is None:
+            packed = self._made(w)
+        else:
+            packed = self._remake(w.detach(), old)
+        # unless others have taken that room meanwhile
+        if packed.nbytes == size and len(_kept) == others and form.is_of(w):
+            form.packed, form.size, form.used = packed, size, next(_clock)
+            _kept[key] = form
+        return packed
+
+    def _fresh(self, key: tuple[int, int], w: Tensor) -> Tensor:
         plain = type(w) is Tensor or type(w) is torch.nn.Parameter
         with torch.no_grad():
             if not plain or w.is_inference():
                 return self._make(w)
-            key = (self._number, id(w))
-            _kept.pop(key, None)
-            form = _Form(w, key)
-            packed = self._make(w.detach())
-            if packed.untyped_storage() is w.untyped_storage():
-                packed = packed.clone()  # or the form would keep the weight's memory alive
+            form = _Form(_Weight(w, key), w)
+            packed = self._made(w)
         if form.is_of(w):  # it may have been written to meanwhile
             form.packed, form.size, form.used = packed, packed.nbytes, next(_clock)
             _keep(key, form)
+        return packed
+
+    def _made(self, w: Tensor) -> Tensor:
+        packed = self._make(w.detach())
+        if packed.untyped_storage() is w.untyped_storage():
+            packed = packed.clone()  # or the form would keep the weight's memory alive
         return packed
 
 
@@ -199,7 +247,7 @@ def _make_room(size: int, asked: int) -> bool:
     """Drop what is dead, then the least recently used of what was not used since `asked`."""
     forms = list(_kept.items())
     for key, form in forms:
-        if form.orphaned:
+        if form.weight.is_gone:
             _drop(key, form)
     taken = size + kept_bytes()
     if taken <= _Bound.limit:
@@ -226,6 +274,12 @@ def _remember(key: tuple[int, int], form: _Form) -> None:
 def _drop(key: tuple[int, int], form: _Form | None) -> None:
     if form is not None and _kept.get(key) is form:
         _kept.pop(key, None)
+
+
+def _drop_of(key: tuple[int, int], weight: _Weight | None) -> None:
+    form = _kept.get(key)
+    if form is not None and form.weight is weight:
+        _drop(key, form)
 
 
 def _drop_all_of(number: int) -> None:

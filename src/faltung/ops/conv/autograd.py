@@ -13,11 +13,14 @@ other call and derivatives of any order come from this table alone. No arithmeti
 
 A bias and a residual are added to the result, so their gradients are sums of `ct`, and `ct` itself.
 What a task's derivatives are does not change from step to step of a training, so a `Job` keeps
-them, and their plans.
+them, and their plans; and one check of all operands (`operands.alike`) says that a step is like an
+earlier one, whose plans then run at once. Where others have used the caches between two steps, each
+function more that a step goes through costs it microseconds.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -27,7 +30,7 @@ from torch.autograd import forward_ad
 from ... import planning, settings
 from ..activations import activate
 from ..layouts import laid_out
-from ..operands import lies, memory_layout, plain_memory
+from ..operands import alike, lies, memory_layout, plain_memory
 from ..tracing import is_traced
 from .operator import arguments_of, call_operator
 from .spec import ConvSpec
@@ -42,6 +45,16 @@ _DERIVATIVES = {
     "grad_input": (("forward", _CT, _SECOND), ("grad_weight", _CT, _FIRST)),
     "grad_weight": (("grad_input", _SECOND, _CT), ("forward", _FIRST, _CT)),
 }
+_PLACES = {_FIRST: 0, _SECOND: 1, _CT: 2}
+_MOST_KNOWN = 4  # kinds of operands of a job that are known at once
+
+# asked at every step, so without a way through modules
+_modes = torch._C._len_torch_dispatch_stack
+_is_grad_enabled = torch.is_grad_enabled
+
+_Wanted = tuple[bool, ...]
+_Grads = tuple[Tensor | None, ...]
+_Check = Callable[..., bool]
 
 
 class Job:
@@ -55,6 +68,9 @@ class Job:
         self._plans: dict[bool, planning.Plan] = {}
         self._derivatives: dict[str, Job] = {}
         self._elsewhere: dict[tuple[str, bool], Job] = {}
+        # what the operands of earlier calls were like, and the plans that did them
+        self._known: tuple[tuple[int, bool, _Check, planning.Plan], ...] = ()
+        self._steps: tuple[tuple[_Wanted, _Check, Callable[..., _Grads]], ...] = ()
 
     @cached_property
     def bare(self) -> "Job":
@@ -82,19 +98,71 @@ class Job:
         """Plan the task and do it, wherever the operands lie."""
         if not plain_memory(first, second, bias, residual):
             return self._run_by_pytorch(first, second, bias, residual)
-        layout = memory_layout(first)
+        image, layout = first, memory_layout(first)
         if layout == "strided":
             # a gradient comes as others made it: that of `y.sum()` is one number, expanded
-            layout, first = self.spec.layout, laid_out(first, self.spec.layout)
+            layout, image = self.spec.layout, laid_out(first, self.spec.layout)
         result = "channels_last" if layout == "channels_last" else "contiguous"
         apart = residual is not None and not lies(residual, result)
         same = layout == self.spec.layout and apart is self.spec.residual_apart
         job = self if same else self._lying(layout, apart)
+        other = second
         if job.spec.task == "grad_weight" and memory_layout(second) != layout:
-            second = laid_out(second, layout)
+            other = laid_out(second, layout)
         changing = changing_weight and job.spec.task != "grad_weight"
         plan = job._plans.get(changing) or job._plan(changing)
-        return _run(plan, first, second, bias, residual)
+        if image is first and other is second and residual is None:
+            self._know((first, second, bias), changing_weight, plan)
+        return _run(plan, image, other, bias, residual)
+
+    def known(
+        self, first: Tensor, second: Tensor, bias: Tensor | None, changing_weight: bool
+    ) -> planning.Plan | None:
+        """The plan of an earlier call whose operands were like these, without a residual."""
+        given = (first, second) if bias is None else (first, second, bias)
+        for count, changing, check, plan in self._known:
+            if count == len(given) and changing is changing_weight and check(*given):
+                return plan
+        return None
+
+    def _know(
+        self, operands: tuple[Tensor, Tensor, Tensor | None], changing: bool, plan: planning.Plan
+    ) -> None:
+        given = _present(*operands)
+        check = alike(*given)
+        # where it is measured a plan holds for a number of threads; and a check may say no to all
+        if not self.knobs.measure and check(*given):
+            kept = self._known[: _MOST_KNOWN - 1]
+            self._known = ((len(given), changing, check, plan), *kept)
+
+    def step(
+        self, wanted: _Wanted, first: Tensor | None, second: Tensor | None, ct: Tensor
+    ) -> Callable[..., _Grads] | None:
+        """What made the derivatives of an earlier call like this one: `made(first, second, ct)`."""
+        given = _present(first, second, ct)
+        for needed, check, made in self._steps:
+            if needed == wanted and check(*given):
+                return made
+        return None
+
+    def learn(
+        self, wanted: _Wanted, first: Tensor | None, second: Tensor | None, ct: Tensor
+    ) -> None:
+        """Remember how the derivatives were made that just have been, if they always are so."""
+        values, plans = {_FIRST: first, _SECOND: second, _CT: ct}, []
+        for position, (task, a, b) in enumerate(_DERIVATIVES[self.spec.task]):
+            one, other = values[a], values[b]
+            if wanted[position] and one is not None and other is not None:
+                changing = other.requires_grad
+                plan = self.derivative(task).known(one, other, None, changing)
+                if plan is None:
+                    return
+                plans.append((position, plan, _PLACES[a], _PLACES[b]))
+        given = _present(first, second, ct)
+        check = alike(*given)
+        if check(*given):
+            made = partial(_derived, tuple(plans), wanted)
+            self._steps = ((wanted, check, made), *self._steps[: _MOST_KNOWN - 1])
 
     def _plan(self, changing: bool) -> planning.Plan:
         """The plan for a weight that stays, or for one that every step of a training changes."""
@@ -137,6 +205,27 @@ def _run(
     return y
 
 
+def _present(*operands: Tensor | None) -> tuple[Tensor, ...]:
+    return tuple(t for t in operands if t is not None)
+
+
+def _derived(
+    plans: tuple[tuple[int, planning.Plan, int, int], ...],
+    wanted: _Wanted,
+    *values: Tensor,
+) -> _Grads:
+    """The gradients of all operands, by plans for the two that are multiplied."""
+    grads: list[Tensor | None] = [None, None]
+    for position, plan, a, b in plans:
+        grads[position] = plan(values[a], values[b])
+    ct = values[2]
+    return (*grads, _of_bias(ct) if wanted[2] else None, ct if wanted[3] else None, None)
+
+
+def _of_bias(ct: Tensor) -> Tensor:
+    return ct.sum([0, *range(2, ct.dim())])
+
+
 class Conv(torch.autograd.Function):
     """A job done with its operands, outside PyTorch's dispatcher: `apply(first, …, job)`.
 
@@ -157,6 +246,11 @@ class Conv(torch.autograd.Function):
         ctx.job = job
         # the derivative in one operand needs the other
         ctx.save_for_backward(first if wanted[1] else None, second if wanted[0] else None)
+        if residual is None and not _modes() and forward_ad._current_level < 0:
+            with torch._C._ExcludeDispatchKeyGuard(_VIEWS):  # also where it became known
+                plan = job.known(first, second, bias, second.requires_grad)
+                if plan is not None:
+                    return _run(plan, first, second, bias, None)
         ctx.save_for_forward(first, second)
         if is_traced(first, second, bias, residual):
             return _one_level_down(first, second, bias, residual, job)
@@ -164,20 +258,26 @@ class Conv(torch.autograd.Function):
             return job.run(first, second, bias, residual, second.requires_grad)
 
     @staticmethod
-    def backward(ctx: Any, ct: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, ct: Tensor) -> _Grads:
         """The table's row, for the operands that need it; a complex gradient conjugates."""
         first, second = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
+        wanted, job = ctx.needs_input_grad, ctx.job
+        once = not (_is_grad_enabled() or _modes()) and forward_ad._current_level < 0
+        if once:
+            made: Callable[..., _Grads] | None = job.step(wanted, first, second, ct)
+            if made is not None:
+                return made(first, second, ct)
         values = {_FIRST: first, _SECOND: second, _CT: ct}
         if ct.is_complex():
             values = {name: t if t is ct or t is None else t.conj() for name, t in values.items()}
         grads: list[Tensor | None] = [None, None]
-        for position, (task, a, b) in enumerate(_DERIVATIVES[ctx.job.spec.task]):
+        for position, (task, a, b) in enumerate(_DERIVATIVES[job.spec.task]):
             if wanted[position]:
-                job = ctx.job.derivative(task)
-                grads[position] = apply(values[a], values[b], None, None, job)
-        of_bias = ct.sum([0, *range(2, ct.dim())]) if wanted[2] else None
-        return grads[0], grads[1], of_bias, ct if wanted[3] else None, None
+                grads[position] = apply(values[a], values[b], None, None, job.derivative(task))
+        if once and not ct.is_complex():
+            job.learn(wanted, first, second, ct)
+        of_bias = _of_bias(ct) if wanted[2] else None
+        return *grads, of_bias, ct if wanted[3] else None, None
 
     @staticmethod
     def jvp(
@@ -248,18 +348,26 @@ def applied(
     return result
 
 
-def differentiable(
-    plan: planning.Plan,
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    residual: Tensor | None,
-    knobs: settings.Settings,
-) -> Tensor:
-    """What the plan does, such that it can be differentiated; PyTorch knows the activation."""
+def differentiable(plan: planning.Plan, knobs: settings.Settings) -> planning.Run:
+    """What does what the plan does, such that it can be differentiated: `run(x, w, b, residual)`.
+
+    PyTorch knows the activation.
+    """
     job = _jobs.get((plan, knobs))
     if job is None:
         if len(_jobs) >= _MOST_JOBS:
             _jobs.clear()
         job = _jobs[plan, knobs] = Job(plan.spec, knobs).bare
-    return activate(plan.spec.activation, apply(x, w, b, residual, job))
+    return partial(_activated, plan.spec.activation, job)
+
+
+def _activated(
+    activation: str | None,
+    job: Job,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    y = applied(x, w, b, residual, job)
+    return y if activation is None else activate(activation, y)

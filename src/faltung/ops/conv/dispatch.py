@@ -41,7 +41,7 @@ _MOST_READY = 4096  # as many as there are plans; see planning
 # complement leads to the calls with a residual, whose entries have other parts
 _recent: dict[int, tuple[_Entry, ...]] = {}
 _MOST_RECENT = 4096
-_CHECK = -3  # where an entry has the check of its operands
+_GRADED, _CHECK = -4, -3  # where an entry has its grad mode and the check of its operands
 _RECENT_OF_A_WEIGHT = 8  # a detector's head sees five image sizes in turn
 
 # asked at every call, so without a way through modules
@@ -76,7 +76,7 @@ def convolve(
         way = _as_operator if _is_compiling() else _with_residual
         return way(call, input, weight, bias, residual, arguments)
     for (
-        c, knobs, s, p, o, d, g, m, a, n, unbiased, threads, leaves, check, tally, run,
+        c, knobs, s, p, o, d, g, m, a, n, unbiased, threads, graded, check, tally, run,
     ) in _recent.get(id(weight), ()):  # fmt: skip
         if (
             c == call
@@ -94,7 +94,7 @@ def convolve(
             and (check(input, weight) if unbiased else check(input, weight, bias))
             and forward_ad._current_level < 0
             and not _modes()
-            and not (leaves and _is_grad_enabled())
+            and (graded is None or graded is _is_grad_enabled())
         ):
             tally[0] += 1
             result: Tensor = run(input, weight) if unbiased else run(input, weight, bias)
@@ -114,7 +114,7 @@ def _with_residual(
 ) -> Tensor:
     """A call with a residual, which may be the image itself."""
     for (
-        c, knobs, kept, unbiased, is_image, threads, leaves, check, tally, run,
+        c, knobs, kept, unbiased, is_image, threads, graded, check, tally, run,
     ) in _recent.get(~id(w), ()):  # fmt: skip
         if (
             c == call
@@ -126,7 +126,7 @@ def _with_residual(
             and check(*_distinct(x, w, b, residual))
             and forward_ad._current_level < 0
             and not _modes()
-            and not (leaves and _is_grad_enabled())
+            and (graded is None or graded is _is_grad_enabled())
         ):
             tally[0] += 1
             result: Tensor = run(x, w, b, residual)
@@ -197,21 +197,16 @@ def _eager(
         plan = planned(call, x, w, b, arguments, residual)
         if key is not None and (plan.threads or not _knobs().measure):
             _ready[_room(_ready, _MOST_READY, key)] = plan, None
-    batched = x.dim() == _dims(call) + 2
-    if _differentiates(x, w, b, residual):
-        knobs = settings.with_algorithm(arguments[-1])
-        if batched:
-            return differentiable(plan, x, w, b, residual, knobs)
-        image = None if residual is None else residual.unsqueeze(0)
-        return differentiable(plan, x.unsqueeze(0), w, b, image, knobs).squeeze(0)
-    run = plan.run if batched else _on_one_image(plan.run)
+    graded = _differentiates(x, w, b, residual)
+    if graded:  # counts what it does by itself
+        run, tally = differentiable(plan, settings.with_algorithm(arguments[-1])), [0]
+    else:
+        run, tally = plan.run, plan.tally
+    if x.dim() != _dims(call) + 2:
+        run = _on_one_image(run)
     if key is not None and plain and not torch._C._is_any_autocast_enabled():
-        if entry is None or not entry[_CHECK](*_distinct(x, w, b, residual)):
-            entry = _entry(key, x, w, b, residual, plan, run)
-            _ready[key] = plan, entry
-        number = _room(_recent, _MOST_RECENT, id(w) if residual is None else ~id(w))
-        _recent[number] = (entry, *_recent.get(number, ())[: _RECENT_OF_A_WEIGHT - 1])
-    plan.tally[0] += 1
+        _remember(key, (x, w, b, residual), plan, entry, (graded, tally, run))
+    tally[0] += 1
     result: Tensor = run(*_given(x, w, b, residual))
     return result
 
@@ -285,23 +280,43 @@ def _key(
         return None
 
 
+def _remember(
+    key: tuple[Any, ...],
+    operands: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    plan: planning.Plan,
+    entry: _Entry | None,
+    found: tuple[bool, list[int], planning.Run],
+) -> None:
+    """Have the next such call found by the weight."""
+    graded, given = found[0], _distinct(*operands)
+    if graded and forward_ad._current_level >= 0:
+        return
+    mode = graded if any(t.requires_grad for t in given) else None
+    if entry is None or entry[_GRADED] is not mode or not entry[_CHECK](*given):
+        entry = _entry(key, operands, plan, (mode, *found[1:]))
+        _ready[key] = plan, entry
+    _, w, _, residual = operands
+    number = _room(_recent, _MOST_RECENT, id(w) if residual is None else ~id(w))
+    _recent[number] = (entry, *_recent.get(number, ())[: _RECENT_OF_A_WEIGHT - 1])
+
+
 def _entry(
     key: tuple[Any, ...],
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    residual: Tensor | None,
+    operands: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
     plan: planning.Plan,
-    run: planning.Run,
-) -> tuple[Any, ...]:
-    """What is found by the weight: all that a call must have in common with this one."""
+    found: tuple[bool | None, list[int], planning.Run],
+) -> _Entry:
+    """What is found by the weight: all that a call must have in common with this one.
+
+    The grad mode is None where no operand wants a gradient, so that any will do.
+    """
     call, knobs, arguments = key[:3]
-    operands = _distinct(x, w, b, residual)
-    leaves = any(t.requires_grad for t in operands)
-    rest = (plan.threads, leaves, alike(*operands), plan.tally, run)
+    x, _, b, residual = operands
+    mode, *rest = found
+    check = (plan.threads, mode, alike(*_distinct(*operands)))
     if residual is None:
-        return (call, knobs, *arguments, b is None, *rest)
-    return (call, knobs, arguments, b is None, residual is x, *rest)
+        return (call, knobs, *arguments, b is None, *check, *rest)
+    return (call, knobs, arguments, b is None, residual is x, *check, *rest)
 
 
 def _given(

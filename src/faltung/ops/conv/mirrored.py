@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
+import torch
 from torch import Tensor
 
 from ...machine import Machine
@@ -89,7 +90,7 @@ class Mirrored(Algorithm):
         convolve = self._inner.build(forward)
         if spec.task != "grad_input":
             return convolve
-        mirror, cut = Packed(_mirroring(spec)), _cutting(spec)
+        mirror, cut = _mirroring(spec), _cutting(spec)
 
         def run(gy: Tensor, w: Tensor, *added: Tensor | None) -> Tensor:
             gx: Tensor = convolve(gy if cut is None else cut(gy), mirror(w), *added)
@@ -121,11 +122,27 @@ def as_forward(spec: ConvSpec) -> ConvSpec | None:
     )  # fmt: skip
 
 
-def _mirroring(spec: ConvSpec) -> Callable[[Tensor], Tensor]:
-    """What makes the forward convolution's weight: mirrored, the channels of groups exchanged."""
+def _mirroring(spec: ConvSpec) -> Packed:
+    """What makes the forward convolution's weight: mirrored, the channels of groups exchanged.
+
+    A weight that changes is mirrored into the same tensor, which the algorithm then sees change:
+    all that is known of it stays known.
+    """
     inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
     copy = Rearranged((spec.groups, outputs, inputs, spec.taps), (0, 2, 1, 3), backwards=(3,))
-    return lambda w: copy(w).view(spec.in_channels, outputs, *spec.kernel_size).to(w.dtype)
+    shape = (spec.in_channels, outputs, *spec.kernel_size)
+
+    def mirrored(w: Tensor) -> Tensor:
+        return copy(w).view(shape).to(w.dtype)
+
+    def again(w: Tensor, old: Tensor) -> Tensor:
+        if w.dtype.itemsize == 2:  # whose copy is wider
+            return old.copy_(mirrored(w))
+        copy(w, old)
+        torch.autograd.graph.increment_version(old)
+        return old
+
+    return Packed(mirrored, again)
 
 
 def _seen(axis: Axis) -> tuple[int, int]:
