@@ -78,10 +78,25 @@ def between_nans() -> Callable[[Tensor], Tensor]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A line per suite that no one here wrote: its cases, and which algorithms ran in them."""
+    """What ran where nothing else says so: a line for each foreign suite, and each algorithm."""
     reports = [report for group in terminalreporter.stats.values() for report in group]
-    lines = summary(reports)
-    if lines:
-        terminalreporter.section("suites no one here wrote")
-        for line in lines:
-            terminalreporter.line(line)
+    sections = {
+        "suites no one here wrote": summary(reports),
+        "small problems that each algorithm ran": _accepted(reports),
+    }
+    for title, lines in sections.items():
+        if lines:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)
+
+
+def _accepted(reports: list[pytest.TestReport]) -> list[str]:
+    """A line for each algorithm; what it refuses is not skipped but never collected."""
+    counts = {
+        value
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "problems"
+    }
+    return [f"{name}: {accepted} of {total}" for name, accepted, total in sorted(counts)]

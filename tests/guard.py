@@ -67,7 +67,7 @@ def like(model: Tensor, *, at_end: bool, **_: object) -> Tensor:
 
 
 def main() -> None:
-    from faltung.by_hand import forward, grad_input, grad_weight
+    from by_taps import forward, grad_input, grad_weight
     from faltung.ops import memory
     from faltung.ops.conv.spec import ConvSpec
     from faltung.planning import algorithms

@@ -1,7 +1,7 @@
 """The table of convolution problems that tests and benchmarks share, in their one spelling.
 
-Small on purpose: each is checked against the definition's Python loops, in every task. What they
-cover stands beside them.
+Small on purpose: the definition's Python loops run on each, in every task. What they cover stands
+beside them.
 """
 
 SMALL = (

@@ -73,7 +73,8 @@ MAY_IMPORT = (
             "faltung.ops.{family}.group_layout", "faltung.ops.{family}.refusals",
             "faltung.ops.{family}.spec",
             "faltung.ops.{family}.filtered_lines", "faltung.ops.{family}.spans",
-            "faltung.ops.{family}.transformed_filters",
+            "faltung.ops.{family}.transformed_filters", "faltung.ops.{family}.row_cut",
+            "faltung.ops.{family}.bias_gradient",
         ),
     ),
     (
@@ -116,6 +117,14 @@ MAY_IMPORT = (
         ),
     ),
     ("faltung.ops.{family}.parted", ()),
+    ("faltung.ops.{family}.bias_gradient", ()),
+    (
+        "faltung.ops.{family}.row_cut",
+        (
+            "faltung.lang", "faltung.parts", "faltung.ops.{family}.refusals",
+            "faltung.ops.{family}.spec",
+        ),
+    ),
     ("faltung.ops.{family}.spans", ("faltung.parts", "faltung.ops.geometry")),
     (
         "faltung.ops.{family}.transformed_filters",
@@ -158,6 +167,7 @@ MAY_IMPORT = (
             "faltung.ops.{family}.arguments", "faltung.ops.{family}.autograd",
             "faltung.ops.{family}.dispatch", "faltung.ops.{family}.api",
             "faltung.ops.{family}.modules", "faltung.ops.{family}.operator",
+            "faltung.ops.{family}.bias_gradient",
         ),
     ),
     ("faltung.ops", ()),

@@ -52,4 +52,7 @@ def run(
         memory["c"] = c
     for one in (routine, *then):
         interpret(one, {buffer.name: memory[buffer.name] for buffer in one.buffers})
+    if "gb" in memory:
+        sums = memory["gb"].reshape(-1, groups * outputs).sum(0)
+        assert (sums == gy.sum((0, 3, 4, 5)).reshape(-1)).all()
     return memory["gw"], by_definition(x, gy, spans)

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from faltung.ops.conv.bias_gradient import OnTheWay
 from faltung.ops.conv.spec import ConvSpec
 from faltung.planning import Algorithm
+from faltung.tools.budget import Budget, assert_within
 
 GUARD = Path(__file__).parent / "guard.py"
 
@@ -66,15 +68,33 @@ def operands(spec: ConvSpec) -> list[Tensor]:
     ]
 
 
+def check_sums(algorithm: Algorithm, text: str) -> None:
+    """The bias's gradient that comes on the way is gy's sum, to the bit for whole numbers.
+
+    Of real ones it rounds as any order of adding does, in numbers as wide as in registers.
+    """
+    spec = ConvSpec.parse(text)
+    x, gy = operands(spec)
+    run = algorithm.build(spec)
+    assert isinstance(run, OnTheWay)
+    found = run.both(x, torch.round(gy))
+    assert torch.equal(found[0], run(x, torch.round(gy)))
+    over = (0, *range(2, gy.dim()))
+    assert torch.equal(found[1], torch.round(gy).double().sum(over).to(gy.dtype))
+    budget = Budget.of(lambda gy: gy.sum(over), [gy])
+    assert_within(run.both(x, gy)[1], budget)
+
+
 def results_by_threads(algorithm: Algorithm, text: str) -> list[Tensor]:
-    """What comes out with 1, 2, 3 and 5 threads."""
+    """What comes out with 1, 2, 3 and 5 threads; the bias's gradient too, if there is one."""
     spec = ConvSpec.parse(text)
     given = operands(spec)
     run, before, found = algorithm.build(spec), torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3, 5):
             torch.set_num_threads(threads)
-            found.append(run(*given))
+            both = run.both(*given) if isinstance(run, OnTheWay) else [run(*given)]
+            found.append(torch.cat([one.reshape(-1) for one in both]))
     finally:
         torch.set_num_threads(before)
     return found

@@ -68,6 +68,19 @@ def test_the_memory_of_a_result_is_had_again() -> None:
     assert memory.kept_bytes() == second.nbytes
 
 
+def test_the_last_memory_is_had_first() -> None:
+    make = memory.keeper(torch.empty(NUMBERS))
+    both = [make(), make()]
+    last = both[1].data_ptr()
+    del both
+    addresses = []
+    for _ in range(3):
+        y = make()
+        addresses.append(y.data_ptr())
+        del y
+    assert addresses == [last] * 3
+
+
 def test_sizes_dtypes_and_shapes_share_memory_of_the_same_bytes() -> None:
     first = memory.keeper(torch.empty(NUMBERS))()
     address = first.data_ptr()
@@ -76,6 +89,27 @@ def test_sizes_dtypes_and_shapes_share_memory_of_the_same_bytes() -> None:
     assert second.data_ptr() == address
     assert second.dtype == torch.bfloat16 and second.shape == (2, NUMBERS)
     assert memory.keeper(torch.empty(NUMBERS + 1))().data_ptr() != address
+
+
+def test_every_result_is_a_tensor_of_its_own() -> None:
+    make = memory.keeper(torch.empty(4, NUMBERS // 4, dtype=torch.float32))
+    other = memory.keeper(torch.empty(2, NUMBERS // 2, dtype=torch.int32))
+    for _ in range(3):
+        y = make()
+        address = y.data_ptr()
+        assert y._version == 0 and y._base is None and not y._is_view()
+        y.add_(1)
+        y.transpose_(0, 1).unsqueeze_(0).resize_(7)
+        y.requires_grad_()
+        del y
+        y = make()
+        assert y.data_ptr() == address and type(y) is torch.Tensor
+        assert y.shape == (4, NUMBERS // 4) and y.is_contiguous() and y.storage_offset() == 0
+        assert y._version == 0 and y.is_leaf and not y.requires_grad and y.grad_fn is None
+        del y
+        y = other()
+        assert y.data_ptr() == address and y.dtype == torch.int32 and y.shape == (2, NUMBERS // 2)
+        del y
 
 
 def test_small_ones_and_very_large_ones_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ class ObjectCache:
                 raise
         except OSError:
             return
-        if len(self.files()) > _MOST_FILES:
+        if self._count() > _MOST_FILES:
             self.prune()
 
     def files(self) -> list[Path]:
@@ -96,6 +96,14 @@ class ObjectCache:
         for path in self._with(_UNFINISHED):
             if _last_use(path)[0] < time.time() - _ABANDONED:
                 _removed(path)
+
+    def _count(self) -> int:
+        """How many objects there are, from their names: asked at every save, so no paths."""
+        assert self.folder is not None
+        try:
+            return sum(name.endswith(_SUFFIX) for name in os.listdir(self.folder))
+        except OSError:
+            return 0
 
     def _with(self, suffix: str) -> list[Path]:
         if self.folder is None or not self._is_ours():

@@ -11,10 +11,11 @@ routine writes, and that takes longer than many a convolution: a depthwise one o
 of the machine's copying speed in memory it knows and at 0.4 in new memory. PyTorch's allocator for
 GPUs keeps memory for that reason, and so does ONNX Runtime.
 
-A block is a storage to which we hold a reference of our own. It is free when that is the only one:
-then no tensor, view, array or graph is left that could see it. At most `MOST_KEPT` bytes are held;
-the oldest are let go first, and what is in use then is freed by its last user, as always.
-See docs/design/006.
+A block is a storage that we hold, and a tensor on it that nobody else ever sees. It is free when
+these two are all: then no tensor, view, array or graph is left that could see it. A result is what
+`Parameter` would make of our tensor: a plain one, with a version counter and sizes of its own. At
+most `MOST_KEPT` bytes are held; the oldest are let go first, and what is in use then is freed by
+its last user, as always. See docs/design/006.
 """
 
 import sys
@@ -36,28 +37,43 @@ ROOM_FROM = 1 << 17
 MOST_KEPT = 256 << 20
 """Most bytes that are kept, in use or not."""
 
+# asked at every call, so without a way through modules
 _fills = torch._C._get_deterministic_algorithms
+_infers = torch.is_inference_mode_enabled
+_use_count: Callable[[int], int] = getattr(torch._C, "_storage_Use_Count", id)
+_another = torch.Tensor._make_subclass
 _MOST_ASKED = 8  # blocks of the right size that are asked whether they are free
 
 
+# shape, strides and dtype
+_Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
+
+
 class _Block:
-    """A storage that we keep, and what it was when we began to."""
+    """A storage that we keep, what it was when we began to, and our tensor on it."""
 
-    __slots__ = ("address", "size", "storage")
+    __slots__ = ("address", "form", "number", "size", "storage", "tensor")
 
-    def __init__(self, tensor: Tensor, size: int) -> None:
+    def __init__(self, tensor: Tensor, size: int, nothing: Tensor, form: _Form) -> None:
         self.storage = tensor.untyped_storage()
         self.address = tensor.data_ptr()
+        self.number = self.storage._cdata
         self.size = size
+        with torch.inference_mode(mode=False):
+            self.take(nothing, form)
+
+    def take(self, nothing: Tensor, form: _Form) -> None:
+        """Give our tensor another form; `nothing` is an empty one of the right dtype."""
+        self.tensor, self.form = _plain(nothing, self.storage, form), form
 
     def unchanged(self) -> bool:
         """Whether it is still that memory: whoever had it may have resized or shared it."""
-        return self.storage.data_ptr() == self.address and self.storage.nbytes() == self.size
+        storage = self.storage
+        return storage.data_ptr() == self.address and storage.nbytes() == self.size
 
     def users(self) -> tuple[int, int]:
         """How many hold the storage, in PyTorch and in Python, where each storage is one object."""
-        count: int = torch._C._storage_Use_Count(self.storage._cdata)
-        return count, sys.getrefcount(self.storage)
+        return _use_count(self.number), sys.getrefcount(self.storage)
 
 
 # By size, the oldest size first. Whoever looks at a block takes it out of its deque meanwhile, so
@@ -87,7 +103,9 @@ def keeper(model: Tensor, least: int = KEPT_FROM) -> Callable[[], Tensor]:
         return partial(_new, model, size)
     with torch.inference_mode(mode=False):
         nothing = torch.empty(0, dtype=model.dtype, device="cpu")
-    return partial(_kept, model, size, nothing, tuple(model.shape), model.stride(), free)
+    return partial(
+        _kept, model, size, nothing, (tuple(model.shape), model.stride(), model.dtype), free
+    )
 
 
 def room(count: int, dtype: torch.dtype) -> Tensor:
@@ -127,32 +145,39 @@ def kept_bytes() -> int:
     return sum(size * len(blocks) for size, blocks in list(_blocks.items()))
 
 
-def _kept(
-    model: Tensor,
-    size: int,
-    nothing: Tensor,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    free: tuple[int, int],
-) -> Tensor:
+def _kept(model: Tensor, size: int, nothing: Tensor, form: _Form, free: tuple[int, int]) -> Tensor:
     if _fills():  # what is new is filled with NaN then, to show who reads what nobody wrote
         return _new(model, size)
     blocks: deque[_Block] = _blocks.get(size) or deque()
-    for _ in range(min(len(blocks), _MOST_ASKED)):
-        try:
-            block = blocks.popleft()
+    for asked in range(min(len(blocks), _MOST_ASKED)):
+        try:  # the last one given first: it is in the caches; then those given longest ago
+            block = blocks.popleft() if asked else blocks.pop()
         except IndexError:  # another thread looks at the last one
             break
         if not block.unchanged():
             continue
         if block.users() == free:
-            made = torch.empty_like(nothing).set_(block.storage, 0, shape, strides)
+            made = _result(block, nothing, form)
             blocks.append(block)
             return made
         blocks.append(block)
     made = _new(model, size)
-    _keep(_Block(made, size))
+    _keep(_Block(made, size, nothing, form))
     return made
+
+
+def _result(block: _Block, nothing: Tensor, form: _Form) -> Tensor:
+    """A tensor on a free block; the second time of the same form half as dear as by `set_`."""
+    if _infers():
+        return _plain(nothing, block.storage, form)
+    if block.form is not form and block.form != form:
+        block.take(nothing, form)
+    return _another(Tensor, block.tensor.data)
+
+
+def _plain(nothing: Tensor, storage: torch.UntypedStorage, form: _Form) -> Tensor:
+    shape, strides, _ = form
+    return torch.empty_like(nothing).set_(storage, 0, shape, strides)
 
 
 def _new(model: Tensor, size: int) -> Tensor:
@@ -183,7 +208,7 @@ def _users_of_free() -> tuple[int, int] | None:
         return None
     with torch.inference_mode(mode=False):
         tensor = torch.empty(4, device="cpu")
-    block = _Block(tensor, 16)
+        block = _Block(tensor, 16, tensor[:0], ((4,), (1,), tensor.dtype))
     seen = [block.users()]
     view = tensor[1:]
     del tensor

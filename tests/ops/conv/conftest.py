@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from faltung.by_hand import forward, grad_input, grad_weight
+from by_taps import forward, grad_input, grad_weight
 from faltung.ops.activations import activate
 from faltung.ops.conv.spec import ConvSpec
 from faltung.planning import Algorithm
@@ -18,7 +18,7 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def by_definition(spec: ConvSpec) -> Callable[..., Tensor]:
-    """The spec's task from the definition's loops, with bias and residual."""
+    """The spec's task from the definition, with bias and residual."""
 
     def run(
         first: Tensor, second: Tensor, bias: Tensor | None = None, residual: Tensor | None = None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import faltung
-from faltung.by_hand import forward, grad_input
+from by_taps import forward, grad_input
 from faltung.ops.conv.algorithms.native_torch import NativeTorch
 from faltung.ops.conv.mirrored import Mirrored, as_forward
 from faltung.ops.conv.spec import ConvSpec

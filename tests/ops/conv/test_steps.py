@@ -11,6 +11,7 @@ from torch.nn import functional as F
 import faltung
 from faltung import functional as FF
 from faltung.ops.conv import autograd
+from faltung.tools.budget import Budget, assert_within
 
 Whole = Callable[..., Tensor]
 CHANNELS_LAST = torch.channels_last
@@ -152,3 +153,27 @@ def test_fewer_threads_and_other_settings_in_between(triple: tuple[Tensor, ...])
                     assert same(gradients(FF.conv2d, *triple, padding=1, groups=2), expected)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, CHANNELS_LAST])
+def test_a_bias_in_every_step_alike(layout: torch.memory_format) -> None:
+    """Its gradient comes with the weight's, and rounds in the first step as in later ones."""
+    x, gy = (torch.randn(2, 32, 20, 20).contiguous(memory_format=layout) for _ in range(2))
+    leaves = [x.requires_grad_(), torch.randn(32, 4, 3, 3, requires_grad=True),
+              torch.randn(32, requires_grad=True)]  # fmt: skip
+    with faltung.using(accuracy="default"):
+        steps = [
+            torch.autograd.grad(FF.conv2d(*leaves, padding=1, groups=8), leaves, gy)
+            for _ in range(3)
+        ]
+    assert all(same(list(step), list(steps[0])) for step in steps)
+    budget = Budget.of(lambda gy: gy.sum((0, 2, 3)), [gy])
+    assert_within(steps[0][2], budget)
+
+
+def test_a_bias_of_a_transposed_convolution(whole: Whole) -> None:
+    """There the weight's gradient has the operands the other way round."""
+    given = [t.float().requires_grad_() for t in (whole(2, 8, 9, 9), whole(8, 1, 3, 3), whole(8))]
+    for _ in range(3):
+        found = gradients(FF.conv_transpose2d, *given, padding=1, groups=8)
+        assert same(found, gradients(F.conv_transpose2d, *given, padding=1, groups=8))

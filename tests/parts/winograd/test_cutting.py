@@ -6,6 +6,8 @@ import pytest
 
 from faltung.lang.count import count
 from faltung.lang.target import host_target
+from faltung.parts.phases.classes import PhaseAxis
+from faltung.parts.phases.placing import PlacedAxis, Placing, placed
 from faltung.parts.winograd.cutting import Core, busy, cut, cycles, shared
 from faltung.parts.winograd.problem import Layout, Problem
 from faltung.parts.winograd.routine import winograd_routine
@@ -19,6 +21,15 @@ def image(size: int, channels: int, taps: int = 3, dilation: int = 1, **changes:
     axis = PlainAxis(size, size, taps, dilation * (taps // 2), dilation)
     plain = Problem(1, 1, channels, channels, ONE, axis, axis, "float32", last=False)
     return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def upscaled() -> Problem:
+    """T4×4 of stride 2 from 256 channels to 128, channels last."""
+    plain, places = placed(PhaseAxis(32, 4, stride=2, low=1, dilation=1, sources=16))
+    outlet = Placing((PlacedAxis(), places, places), 1, 128, host_target().lanes(4), True, False)
+    return Problem(
+        1, 1, 256, outlet.outputs, ONE, plain, plain, "float32", last=True, outlet=outlet
+    )
 
 
 PROBLEMS = [
@@ -105,6 +116,51 @@ def test_a_small_map_is_shared_out_by_its_channels() -> None:
     assert two.items % 2 == 0
     assert busy(two, 2) == 2
     assert replace(two.cutting, shares=1) == layout.cutting
+
+
+def test_a_cut_for_two_threads_has_the_tiles_of_one() -> None:
+    # roundings must not depend on how many threads there are
+    for problem in PROBLEMS:
+        one, two = (cut(problem, 3.0, CORE, threads) for threads in (1, 2))
+        assert one is not None
+        assert two is not None
+        assert two.cutting.outputs == one.cutting.outputs
+
+
+def test_a_cut_for_two_threads_leaves_neither_idle() -> None:
+    # one chunk of all channels would be a single item, and seven rows of tiles four and three
+    for problem in (upscaled(), image(56, 64), image(14, 256, last=True)):
+        layout = cut(problem, 3.0, CORE, 2)
+        assert layout is not None
+        assert busy(shared(layout, CORE, 2), 2) > 1.9
+
+
+def test_two_threads_read_half_of_the_weight_each() -> None:
+    found = [cut(upscaled(), 3.0, CORE, threads) for threads in (1, 2)]
+    one, two = (shared(layout, CORE, 2) for layout in found if layout is not None)
+    assert two.cutting.shares == 2
+    assert cycles(two, CORE) / busy(two, 2) < cycles(one, CORE) / busy(one, 2)
+
+
+def test_other_blocks_leave_the_transformed_weight_as_it_is() -> None:
+    for problem in PROBLEMS:
+        layout = cut(problem, 3.0, CORE, 2)
+        assert layout is not None
+        for threads in (1, 2, 3, 8):
+            other = shared(layout, CORE, threads)
+            assert other.weights == layout.weights
+            for name in ("lanes", "outputs", "vectors", "chunk"):
+                assert getattr(other.cutting, name) == getattr(layout.cutting, name)
+            assert other.cutting.tiles <= other.tiles
+
+
+def test_a_thread_with_more_chunks_is_waited_for() -> None:
+    layout = cut(image(14, 10 * host_target().lanes(4)), 3.0, CORE)
+    assert layout is not None
+    five = replace(layout.cutting, vectors=2, chunk=2, shares=2)
+    uneven = Layout(layout.problem, five)
+    assert uneven.chunks == 5  # three for every other item, two for the rest
+    assert busy(uneven, uneven.items) == pytest.approx(uneven.items * 5 / 6)
 
 
 def test_a_large_map_is_not() -> None:

@@ -32,6 +32,7 @@ from ..activations import activate
 from ..layouts import laid_out
 from ..operands import alike, lies, memory_layout, plain_memory
 from ..tracing import is_traced
+from .bias_gradient import OnTheWay
 from .operator import arguments_of, call_operator
 from .spec import ConvSpec
 
@@ -147,22 +148,31 @@ class Job:
 
     def learn(
         self, wanted: _Wanted, first: Tensor | None, second: Tensor | None, ct: Tensor
-    ) -> None:
-        """Remember how the derivatives were made that just have been, if they always are so."""
+    ) -> OnTheWay | None:
+        """Remember how the derivatives were made that just have been, if they always are so.
+
+        Says what will find the bias's gradient on the way, if anything will.
+        """
         values, plans = {_FIRST: first, _SECOND: second, _CT: ct}, []
+        both = None
         for position, (task, a, b) in enumerate(_DERIVATIVES[self.spec.task]):
             one, other = values[a], values[b]
             if wanted[position] and one is not None and other is not None:
                 changing = other.requires_grad
                 plan = self.derivative(task).known(one, other, None, changing)
                 if plan is None:
-                    return
+                    return None
                 plans.append((position, plan, _PLACES[a], _PLACES[b]))
+                # of a transposed convolution it is another operand's sum
+                if wanted[2] and task == "grad_weight" and other is ct:
+                    both = plan.run if isinstance(plan.run, OnTheWay) else None
         given = _present(first, second, ct)
         check = alike(*given)
-        if check(*given):
-            made = partial(_derived, tuple(plans), wanted)
-            self._steps = ((wanted, check, made), *self._steps[: _MOST_KNOWN - 1])
+        if not check(*given):
+            return None
+        made = partial(_derived, tuple(plans), both, wanted)
+        self._steps = ((wanted, check, made), *self._steps[: _MOST_KNOWN - 1])
+        return both
 
     def _plan(self, changing: bool) -> planning.Plan:
         """The plan for a weight that stays, or for one that every step of a training changes."""
@@ -211,15 +221,22 @@ def _present(*operands: Tensor | None) -> tuple[Tensor, ...]:
 
 def _derived(
     plans: tuple[tuple[int, planning.Plan, int, int], ...],
+    both: OnTheWay | None,
     wanted: _Wanted,
     *values: Tensor,
 ) -> _Grads:
     """The gradients of all operands, by plans for the two that are multiplied."""
-    grads: list[Tensor | None] = [None, None]
-    for position, plan, a, b in plans:
-        grads[position] = plan(values[a], values[b])
     ct = values[2]
-    return (*grads, _of_bias(ct) if wanted[2] else None, ct if wanted[3] else None, None)
+    grads: list[Tensor | None] = [None, None, None]
+    for position, plan, a, b in plans:
+        if both is not None and position == 1:
+            plan.tally[0] += 1
+            grads[1:] = both.both(values[a], values[b])
+        else:
+            grads[position] = plan(values[a], values[b])
+    if both is None and wanted[2]:
+        grads[2] = _of_bias(ct)
+    return (*grads, ct if wanted[3] else None, None)
 
 
 def _of_bias(ct: Tensor) -> Tensor:
@@ -274,9 +291,10 @@ class Conv(torch.autograd.Function):
         for position, (task, a, b) in enumerate(_DERIVATIVES[job.spec.task]):
             if wanted[position]:
                 grads[position] = apply(values[a], values[b], None, None, job.derivative(task))
-        if once and not ct.is_complex():
-            job.learn(wanted, first, second, ct)
-        of_bias = _of_bias(ct) if wanted[2] else None
+        learned = job.learn(wanted, first, second, ct) if once and not ct.is_complex() else None
+        of_bias = None
+        if wanted[2]:  # rounded as it will be in the next step
+            of_bias = _of_bias(ct) if learned is None else learned.both(first, ct)[1]
         return *grads, of_bias, ct if wanted[3] else None, None
 
     @staticmethod

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 from ...lang.target import host_target
 from ...parts.cover import Cover
+from ...parts.groups.borders import steady_first, steady_rows
 from ...parts.groups.lanes import GroupLanes
 from ...parts.groups.tile import best_tile, readers
 from ...parts.groups.weights import ordered
@@ -36,13 +37,14 @@ class GroupLayout:
             spec.groups, spec.in_channels // spec.groups, spec.out_channels // spec.groups, lanes
         )
         self.tile = best_tile(self.lanes, (self.depth, self.high, self.wide))
-        self.pairs = self.tile.pairs
-        wide = self.wide
+        wide, pairs = self.wide, self.tile.pairs
+        self.lines = -(-self.high.output_size // (2 if pairs else 1))
+        self.steady = steady_rows(self.high, self.lines)
+        self.pairs = steady_first(pairs, self.steady) if pairs else None
         self.tiles = RowTiles(
             wide.output_size, self.tile.columns, wide.stride, wide.padding[0], wide.span,
             wide.input_size,
         )  # fmt: skip
-        self.lines = -(-self.high.output_size // (2 if self.pairs else 1))
         planes = max(spec.batch, 1) * self.depth.output_size
         wanted = -(-_ITEMS // planes)
         self.rows = Cover(self.lines, 1, wanted)
@@ -93,6 +95,12 @@ class GroupLayout:
         behind = (high.input_size - 1 + high.padding[0] - max(offsets)) // step + 1
         return range(max(first, 0), min(behind, self.lines))
 
+    @property
+    def one_way(self) -> bool:
+        """Whether the same code does pairs at the ends of the image and those inside."""
+        products = self.pairs.products if self.pairs else ()
+        return all(product.rows[0][0] in self.steady for product in products)
+
     @cached_property
     def kernel_rows(self) -> int:
         """Rows of weights of a kernel plane: the products of a pair, or the kernel's."""
@@ -110,4 +118,4 @@ class GroupLayout:
         rows = kernel[1]
         factors = [product.factors(rows) for product in self.pairs.products] if self.pairs else None
         shape = (*self.spec.w_shape[:2], *kernel)
-        return Gathered(shape, partial(ordered, self.lanes), factors, axis=2)
+        return Gathered(shape, partial(ordered, self.lanes, self.tile.sets), factors, axis=2)

@@ -5,8 +5,12 @@ is an input of its own group, another one in every turn: turn j picks from the p
 by lane, so that after as many turns as a group has inputs each lane has had each of them. With a
 power of two of inputs that is the input j lanes away within the group, with the bits of j flipped:
 one instruction, or none for j = 0 where groups have as many inputs as outputs.
+
+There the sums can be picked from as well: lane l then multiplies the input l XOR j XOR k, in a sum
+that is moved by k lanes in the end. With two such sets of sums half of the turns need no picks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,6 +84,33 @@ class GroupLanes:
     def picks(self) -> int:
         """Picks for all turns of a pixel."""
         return sum(len(self._steps(turn)) for turn in range(self.inputs))
+
+    @property
+    def most_sets(self) -> int:
+        """Into how many sets an output's sum can be parted, see `merged`."""
+        square = self.inputs == self.outputs and not self.inputs & (self.inputs - 1)
+        return self.inputs if square else 1
+
+    def turns(self, sets: int) -> int:
+        """Turns of each of so many sets."""
+        return self.inputs // sets
+
+    def set_picks(self, sets: int) -> int:
+        """Picks for all turns of a pixel, where sums are in so many sets."""
+        return self.picks if sets == 1 else self.turns(sets) - 1
+
+    def merged(self, r: Routine, sums: Sequence[Value], sets: int) -> list[Value]:
+        """The sums of outputs, of which each set has a part in other lanes of the group.
+
+        Set s has in lane l what its turns add up for the output in lane l XOR s·(inputs / sets),
+        from the same picks as the first set. So a sum is picked from once instead of every pixel.
+        """
+        size = len(sums) // sets
+        found = list(sums[:size])
+        for number in range(1, sets):
+            for n, part in enumerate(sums[number * size : (number + 1) * size]):
+                found[n] = found[n] + self.picked(r, [part], number * self.turns(sets))
+        return found
 
     def picked(self, r: Routine, pixel: list[Value], turn: int) -> Value:
         """What a turn multiplies, from the vectors of a pixel's inputs."""

@@ -35,8 +35,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """A row of the image in a sum of rows: where its first pixel is, and what it counts.
+
+    `inside` says whether it is there, None where it always is; if not, `pixel` is of another one.
+    """
+
+    pixel: Value
+    factor: int
+    inside: Value | None
+
+
+@dataclass(frozen=True)
 class GroupSums:
-    """Records sums from an image of so many `channels`; `rows` and `columns` are its axes."""
+    """Records sums from an image of so many `channels`; `rows` and `columns` are its axes.
+
+    `steady` are the rows of a pair that are always there (see `borders`).
+    """
 
     r: Routine
     x: Buffer
@@ -46,6 +61,7 @@ class GroupSums:
     rows: Axis
     columns: Axis
     channels: int
+    steady: range
 
     @property
     def row_weights(self) -> int:
@@ -75,13 +91,12 @@ class GroupSums:
         found = list(sums)
         of_pixel = readers(self.tile.columns, taps, self.columns)
         masks = {place: self._masks(line, place, None) for place in of_pixel}
-        for turn in range(self.lanes.inputs):
+        for turn in range(self.lanes.turns(self.tile.sets)):
             self.r.cut()  # or LLVM keeps what is loaded for the next turn, and stores it for that
             for place in sorted(of_pixel, key=lambda place: (place % self.columns.stride, place)):
                 pixel = self._pixel(line.pixel + place * self.channels, masks[place])
-                ahead.chance()
                 number = self.lanes.picked(self.r, pixel, turn)
-                self._multiply(found, number, line, turn, of_pixel[place])
+                self._multiply(found, number, line, turn, of_pixel[place], ahead)
         return found
 
     def product(
@@ -92,46 +107,61 @@ class GroupSums:
         For some pixels at a time: as many as leave registers for their weights.
         """
         found, of_pixel = list(sums), readers(self.tile.columns, self.tile.taps, self.columns)
-        places, some = list(of_pixel), max(1, self.tile.columns // 2)
+        places, some = list(of_pixel), self.tile.some
+        rows = [self._row(line, offset, factor) for offset, factor in product.rows]
         for first in range(0, len(places), some):
             self.r.cut()  # or LLVM keeps what is loaded for later, and stores it for that
             these = places[first : first + some]
-            pixels = {place: self._combined(line, product, place) for place in these}
-            for turn in range(self.lanes.inputs):
+            pixels = {place: self._combined(line, rows, place) for place in these}
+            for turn in range(self.lanes.turns(self.tile.sets)):
                 self.r.cut()
                 for place in these:
-                    ahead.chance()
                     number = self.lanes.picked(self.r, pixels[place], turn)
-                    self._multiply(found, number, line, turn, of_pixel[place])
+                    self._multiply(found, number, line, turn, of_pixel[place], ahead)
         return found
 
     def _multiply(
         self, sums: list[Value], number: Value, line: Line, turn: int,
-        of_number: Sequence[tuple[int, int]],
+        of_number: Sequence[tuple[int, int]], ahead: Ahead,
     ) -> None:  # fmt: skip
         """Add the products of what was picked with the weights of the taps that read it."""
-        size = self.lanes.lanes
-        for output, tap in of_number:
-            at = line.weights + (turn * self.columns.kernel_size + tap) * size
-            sums[output] = self.r.fma(number, self.r.load(self.w, at, size), sums[output])
+        size, sets = self.lanes.lanes, self.tile.sets
+        for part in range(sets):
+            ahead.chance()
+            of_all = turn + part * self.lanes.turns(sets)
+            for output, tap in of_number:
+                at = line.weights + (of_all * self.columns.kernel_size + tap) * size
+                n = part * self.tile.columns + output
+                sums[n] = self.r.fma(number, self.r.load(self.w, at, size), sums[n])
 
-    def _combined(self, line: Line, product: Combined, place: int) -> list[Value]:
+    def _row(self, line: Line, offset: int, factor: int) -> _Row:
+        """The row that lies so many below the first tap's, or the nearest one that is there."""
+        r, width = self.r, self.columns.input_size * self.channels
+        if line.row is None or offset in self.steady:
+            return _Row(line.pixel + offset * width, factor, None)
+        row = line.row + offset
+        nearest = r.minimum(r.maximum(row, 0), self.rows.input_size - 1)
+        inside = ~(row < 0) & (row < self.rows.input_size)
+        return _Row(line.pixel + (nearest - line.row) * width, factor, inside)
+
+    def _combined(self, line: Line, rows: Sequence[_Row], place: int) -> list[Value]:
         """The sum of rows at a pixel."""
-        total: list[Value] = []
-        for offset, factor in product.rows:
-            step = offset * self.columns.input_size + place
-            inside = None
-            if line.row is not None:
-                row = line.row + offset
-                inside = ~(row < 0) & (row < self.rows.input_size)
-            masks = self._masks(line, place, inside)
-            pixel = self._pixel(line.pixel + step * self.channels, masks)
-            if not total:
-                total = pixel
-            else:
-                both = zip(total, pixel, strict=True)
-                total = [a + b if factor > 0 else a - b for a, b in both]
+        first, at = rows[0], place * self.channels
+        total = self._pixel(first.pixel + at, self._masks(line, place, first.inside))
+        for row in rows[1:]:
+            masks = self._masks(line, place, row.inside if first.inside is not None else None)
+            pixel = self._pixel(row.pixel + at, masks)
+            both = zip(total, pixel, strict=True)
+            found = [a + b if row.factor > 0 else a - b for a, b in both]
+            if row.inside is not None and first.inside is None:
+                found = [self._where(row.inside, *ab) for ab in zip(found, total, strict=True)]
+            total = found
         return total
+
+    def _where(self, condition: Value, a: Value, b: Value) -> Value:
+        """All lanes of the one vector or of the other: the mask of what makes the first."""
+        r, size = self.r, self.lanes.lanes
+        return r.select(r.select(condition, r.mask([True] * size), r.mask([False] * size)), a, b)
 
     def _masks(self, line: Line, place: int, inside: Value | None) -> list[Value | None]:
         """Of each vector of a pixel's inputs, which to read; none outside of the image."""

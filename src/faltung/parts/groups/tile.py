@@ -24,11 +24,30 @@ _TILE, _STORE = 20, 2  # cycles until a tile is under way, and for a vector stor
 
 @dataclass(frozen=True)
 class GroupTile:
-    """`columns` outputs of a row, or of a pair of rows; `taps` of a kernel row at a time."""
+    """`columns` outputs of a row, or of a pair of rows; `taps` of a kernel row at a time.
+
+    An output's sum is in `sets` parts, see `GroupLanes.merged`.
+    """
 
     pairs: Pairing | None
     columns: int
     taps: int
+    sets: int = 1
+
+    @property
+    def sums(self) -> int:
+        """Vectors that the sums of a row of the tile are."""
+        return self.columns * self.sets
+
+    @property
+    def some(self) -> int:
+        """How many sums of rows are kept at a time: the more, the seldomer weights are loaded.
+
+        Half of them do best where there are 32 registers, though a few are stored meanwhile.
+        """
+        if _registers() == 16:
+            return max(1, self.columns // 2)
+        return -(-(self.columns + self.taps - 1) // 2)
 
     def code(self, lanes: GroupLanes, wide: Axis) -> int:
         """About how many operations are written down.
@@ -37,7 +56,7 @@ class GroupTile:
         """
         kinds = 1 if sum(wide.padding) <= FEW else 3
         reads = len(readers(self.columns, self.taps, wide))
-        turns = lanes.inputs * (self.columns + 1) * self.taps + reads * lanes.picks
+        turns = lanes.inputs * (self.columns + 1) * self.taps + reads * lanes.set_picks(self.sets)
         if self.pairs:
             return kinds * len(self.pairs.products) * (turns + 4 * reads)
         rest = wide.kernel_size % self.taps
@@ -55,9 +74,10 @@ class GroupTile:
         reads = whole * len(readers(self.columns, self.taps, wide))
         reads += len(readers(self.columns, rest, wide))
         weights, products = wide.kernel_size * lanes.inputs, self.columns * wide.kernel_size
-        arithmetic = products * lanes.inputs + reads * (lanes.picks + (1 if self.pairs else 0))
+        picks = lanes.set_picks(self.sets)
+        arithmetic = products * lanes.inputs + reads * (picks + (1 if self.pairs else 0))
         # pixels are loaded for every turn, or two for a sum of them; weights for half of the pixels
-        loads = reads * lanes.vectors * (2 if self.pairs else lanes.inputs)
+        loads = reads * lanes.vectors * (2 if self.pairs else lanes.turns(self.sets))
         loads += weights * (2 if self.pairs else 1)
         row = max(arithmetic / 2 + _BESIDES * loads, _LOAD * loads)
         planes = depth.executed / depth.output_size
@@ -68,7 +88,9 @@ class GroupTile:
             lines = high.output_size
             rows, stores = planes * high.executed, self.columns
         tiles = -(-wide.output_size // self.columns) * depth.output_size * lanes.blocks
-        return tiles * (row * rows + lines * (stores * _STORE + _TILE))
+        # sets are turned to rows each, and then picked from and added up
+        merging = stores * (self.sets - 1) * (1.5 if self.pairs else 1)
+        return tiles * (row * rows + lines * (merging + stores * _STORE + _TILE))
 
 
 def readers(columns: int, taps: int, axis: Axis) -> dict[int, list[tuple[int, int]]]:
@@ -83,22 +105,39 @@ def readers(columns: int, taps: int, axis: Axis) -> dict[int, list[tuple[int, in
 @lru_cache(maxsize=1024)
 def best_tile(lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> GroupTile:
     """The tile that takes the fewest cycles, on this machine, of those that compile soon."""
-    choices = list(_choices(axes[1], axes[2]))
+    choices = list(_choices(lanes, axes[1], axes[2]))
     small = [tile for tile in choices if tile.code(lanes, axes[2]) <= MOST_CODE]
     return min(small or choices[-1:], key=lambda tile: tile.cycles(lanes, axes))
 
 
-def _choices(high: Axis, wide: Axis) -> Iterator[GroupTile]:
+def _choices(lanes: GroupLanes, high: Axis, wide: Axis) -> Iterator[GroupTile]:
     """Pairs of rows, where they save products, and single rows; with ever smaller tiles."""
-    registers = 32 if host_target().vector_bits == 512 else 16
+    registers = _registers()
     pairs = pairing(high.kernel_size, high.stride, high.dilation)
-    if pairs.saved >= _LEAST_SAVED and high.output_size > 1:
-        for most in (registers // 2 - 2, registers // 4, registers // 8):
-            yield GroupTile(pairs, _evenly(wide.output_size, most), wide.kernel_size)
     taps = min(wide.kernel_size, registers // 4)
-    for most in (registers // 2, registers // 4, registers // 8):
-        yield GroupTile(None, _evenly(wide.output_size, most), taps)
+    for sets in _sets(lanes):
+        if pairs.saved >= _LEAST_SAVED and high.output_size > 1:
+            for most in (registers // 2 - 2, registers // 4, registers // 8):
+                columns = _evenly(wide.output_size, most // sets)
+                yield GroupTile(pairs, columns, wide.kernel_size, sets)
+        for most in (registers // 2 - 2 * (sets - 1), registers // 4, registers // 8):
+            yield GroupTile(None, _evenly(wide.output_size, most), taps, sets)
     yield GroupTile(None, 1, 1)
+
+
+def _sets(lanes: GroupLanes) -> tuple[int, ...]:
+    """Into how many sets to part the sums, on trial.
+
+    Four inputs and more gain; with two, as many picks are saved as it costs. Where there are 16
+    registers it is better than the count says, since fewer pixels wait in them for their turns.
+    """
+    if lanes.most_sets < 4:
+        return (1,)
+    return (2,) if _registers() == 16 else (1, 2)
+
+
+def _registers() -> int:
+    return 32 if host_target().vector_bits == 512 else 16
 
 
 def _evenly(outputs: int, most: int) -> int:

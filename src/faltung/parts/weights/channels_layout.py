@@ -73,6 +73,11 @@ class ChannelsProblem:
         return -(-self.groups // self.together)
 
     @property
+    def gy_vectors(self) -> int:
+        """Vectors of output channels that belong to a vector of channels."""
+        return -(-self.together * self.outputs // self.lanes)
+
+    @property
     def taps(self) -> int:
         """Kernel taps."""
         return self.depth.kernel_size * self.rows.kernel_size * self.columns.kernel_size
@@ -133,9 +138,16 @@ class ChannelsLayout:
 
     @property
     def block_numbers(self) -> int:
-        """Numbers of the sums of a vector of channels, and some that nobody needs."""
+        """Numbers of the sums of a vector of channels, those of gy behind the weights' and some
+        that nobody needs."""
         p = self.problem
-        return self._lines((p.outputs * p.taps + p.lanes) * p.lanes)
+        return self._lines(self.weight_numbers + p.gy_vectors * p.lanes)
+
+    @property
+    def weight_numbers(self) -> int:
+        """Numbers of the sums for the weights of a vector of channels, read in squares."""
+        p = self.problem
+        return (p.outputs * p.taps + p.lanes) * p.lanes
 
     @property
     def sum_numbers(self) -> int:

@@ -7,6 +7,8 @@ registers, the padding and all that a vector reads behind a row are zeros, and i
 lie side by side, so every load is a plain one. Each weight has a vector of its own in memory; its
 lanes are added up at the end. Output planes, images and chunks come one after the other in the same
 order whatever the number of threads.
+
+The gradient of a bias, Σ_{n, q} gy[n, o, q], is added up from gy's panel on the way.
 """
 
 from collections.abc import Sequence
@@ -21,9 +23,11 @@ from ..taps import taps_inside
 from .rows_layout import RowsLayout
 from .taps import TapRun
 
+_ADDED = 4  # vectors of gy that are added at the same time, as an addition takes four cycles
+
 
 class RowsRoutine:
-    """Records the routine: `gw`, x, gy, and two scratch buffers, panels and sums."""
+    """Records the routine: `gw`, `gb`, x, gy, and two scratch buffers, panels and sums."""
 
     def __init__(self, name: str, layout: RowsLayout) -> None:
         self.layout, self.p = layout, layout.problem
@@ -31,6 +35,7 @@ class RowsRoutine:
         self.lanes, self.kind = p.lanes, "f64" if p.wide == "float64" else "f32"
         r = self.r = Routine(name, layout.blocks * layout.parts)
         self.gw = r.writes("gw", p.wide, layout.parts * p.numbers)
+        self.gb = r.writes("gb", p.wide, layout.parts * p.groups * p.outputs)
         spans = (p.depth, p.rows, p.columns)
         self.x_size = prod(span.inputs for span in spans)
         self.y_size = prod(span.outputs for span in spans)
@@ -50,7 +55,8 @@ class RowsRoutine:
         blocks = p.outputs // p.held
         self.group, self.output = block // blocks, block % blocks * p.held
         weights = p.held * p.inputs * p.taps
-        with r.loop(0, weights) as loop:
+        self.of_bias = weights * self.lanes
+        with r.loop(0, weights + p.held) as loop:
             r.store(self.sums, loop.index * self.lanes, self.zero)
         self.zero_rows()
         share = -(-layout.visits // layout.parts)
@@ -64,6 +70,10 @@ class RowsRoutine:
             ]
             left = r.below(weights - loop.index, self.lanes)
             r.store(self.gw, at + loop.index, lane_sums(r, vectors), left)
+        first = (part * p.groups + self.group) * p.outputs + self.output
+        with r.loop(0, p.held) as loop:
+            total = r.load(self.sums, self.of_bias + loop.index * self.lanes, self.lanes)
+            r.store(self.gb, first + loop.index, r.sum(total))
 
     def zero_rows(self) -> None:
         """The rows of gy's panel that stay zero."""
@@ -116,6 +126,23 @@ class RowsRoutine:
             if p.rows.outputs % layout.chunk:
                 with r.loop(self.rows * pitch, layout.chunk * pitch, self.lanes) as loop:
                     r.store(self.panel, to + loop.index, self.zero)
+            self.add_up(to, self.of_bias + planes.index * self.lanes)
+
+    def add_up(self, first: Value, to: Value) -> None:
+        """Add the numbers of gy in the panel to a sum."""
+        r, count = self.r, self.rows * self.layout.gy_pitch
+        step = _ADDED * self.lanes
+        whole = count // step * step
+        with r.loop(0, whole, step, carried=[self.zero] * _ADDED) as loop:
+            at = first + loop.index
+            vectors = [r.load(self.panel, at + n * self.lanes, self.lanes) for n in range(_ADDED)]
+            loop.carry(*(a + b for a, b in zip(loop.carried, vectors, strict=True)))
+        total = r.load(self.sums, to, self.lanes)
+        for part in loop.results:
+            total = total + part
+        with r.loop(whole, count, self.lanes, carried=[total]) as loop:
+            loop.carry(loop.carried[0] + r.load(self.panel, first + loop.index, self.lanes))
+        r.store(self.sums, to, loop.results[0])
 
     def fill_x(self, channel: Value, plane: Value) -> None:
         """Copy the rows of x that the chunk sees."""

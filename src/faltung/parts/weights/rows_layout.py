@@ -210,7 +210,7 @@ class RowsLayout:
     @property
     def sum_numbers(self) -> int:
         """Numbers of the sums of an item, a vector for each, and some that nobody needs."""
-        sums = self.problem.held * self.problem.inputs * self.problem.taps
+        sums = self.problem.held * (self.problem.inputs * self.problem.taps + 1)
         return self._lines((sums + self.problem.lanes) * self.problem.lanes)
 
     def _lines(self, numbers: int) -> int:

@@ -3,15 +3,21 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 import exact
+from faltung.lang.interpret import interpret
+from faltung.lang.ops import Buffer
+from faltung.lang.routine import Routine, Value
 from faltung.machine import this_machine
 from faltung.ops.conv import filtered_lines
+from faltung.ops.conv.algorithms import depthwise_winograd_cpu
 from faltung.ops.conv.algorithms.depthwise_winograd_cpu import ALGORITHM
 from faltung.ops.conv.filtered_lines import FilteredLines
 from faltung.ops.conv.spec import ConvSpec
@@ -147,6 +153,24 @@ def test_bands_change_no_bit(words: str, monkeypatch: pytest.MonkeyPatch) -> Non
             results.append(ALGORITHM.build(spec)(x, w))
         assert bands[0] == 1 < bands[-1]
         assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_results_of_volumes_are_asked_for_a_row_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ConvSpec.parse("forward n1 c16 o16 i8x4x5 k7x3x3 p3x1x1 g16 channels_last float32 cpu")
+    behind = 2 * prod(spec.y_shape)  # results may be asked for that are not there
+
+    def note_place(r: Routine, buffer: Buffer, at: Value, cache: int = 1) -> None:
+        assert buffer.name == "y"
+        known = [b for b in r.buffers if b.name == "asked"]
+        asked = known[0] if known else r.writes("asked", "float32", buffer.count + behind)
+        r.store(asked, at, r.const(1, "f32"))
+
+    monkeypatch.setattr(Routine, "prefetch", note_place)
+    routine = depthwise_winograd_cpu._Recording(spec).r
+    memory = {b.name: np.zeros(b.count, np.float32) for b in routine.buffers}
+    interpret(routine, memory)
+    pixels = set(memory["asked"].nonzero()[0] // spec.out_channels)
+    assert pixels == set(range(5, 8 * 4 * 5 + 5))  # but the first row, of five
 
 
 def test_batches_of_none() -> None:

@@ -17,6 +17,7 @@ import faltung
 from faltung import functional as FF
 from faltung.lang.count import count
 from faltung.lang.target import host_target
+from faltung.ops.conv import row_cut
 from faltung.ops.conv.algorithms import direct_cpu
 from faltung.ops.conv.algorithms.direct_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
@@ -266,7 +267,7 @@ def test_aligned_rows_store_whole_lines(text: str) -> None:
     if host_target().vector_bits != 512:
         pytest.skip("vectors are no lines here")
     spec = ConvSpec.parse(text)
-    classes = direct_cpu._classes(spec)
+    classes = row_cut.classes_of(spec)
     lanes = 64 // spec.item_size
     if spec.dims == 1 and spec.output_size[0] % lanes:
         assert classes.period > 1
@@ -275,13 +276,29 @@ def test_aligned_rows_store_whole_lines(text: str) -> None:
         assert first % lanes == other % lanes or classes.period == 1
 
 
-def test_a_weight_that_changes() -> None:
-    spec = ConvSpec.parse("forward n1 c4 o4 i9x10 k3x3 p1 g2 float32 cpu")
-    x, w = (t.float() for t in whole_operands(spec))
+# groups of few weights, which are read where they lie, and of more, which are packed
+@pytest.mark.parametrize(
+    ("text", "lies"),
+    [
+        ("forward n1 c4 o4 i9x10 k3x3 p1 g2 float32 cpu", True),
+        ("forward n1 c4 o12 i9x40 k3x3 s1x2 p1 g2 float32 cpu", True),
+        ("forward n1 c32 o64 i5x20 k7x7 p3 g4 float32 cpu", False),
+        ("forward n1 c4 o4 i9x10 k3x3 p1 g2 bfloat16 cpu", True),
+        (ALIGNED[0], False),
+    ],
+)
+def test_a_weight_that_changes(text: str, lies: bool) -> None:
+    spec = ConvSpec.parse(text)
+    assert row_cut.lies(spec) == lies
+    assert (ALGORITHM.workspace(spec) == 0) == (lies and spec.item_size == 4)
+    x, w = (t.to(getattr(torch, spec.dtype)) for t in whole_operands(spec))
     run = ALGORITHM.build(spec)
     first = run(x, w)
+    assert torch.equal(first, by_torch(spec, x.double(), w.double())) and first.any()
     w.mul_(2)
-    assert torch.equal(run(x, w), 2 * first) and first.any()
+    assert torch.equal(run(x, w), 2 * first)
+    turned = w.movedim(0, -1).contiguous().movedim(-1, 0)  # elsewhere, and in another order
+    assert torch.equal(run(x, turned), 2 * first)
 
 
 def test_operands_that_are_views(whole: Callable[..., Tensor]) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from by_taps import forward
 from exact import (
     by_torch,
     check,
@@ -19,7 +20,6 @@ from exact import (
     whole_operands,
     written,
 )  # fmt: skip
-from faltung.by_hand import forward
 from faltung.lang.target import host_target
 from faltung.machine import this_machine
 from faltung.ops.conv.algorithms import row_pairs_cpu

@@ -9,7 +9,7 @@ import torch
 import faltung
 from faltung.ops.conv.algorithms.weight_channels_last_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from weight_problems import problems, results_by_threads, run_guarded
+from weight_problems import check_sums, problems, results_by_threads, run_guarded
 
 PROBLEMS = problems(ALGORITHM, "channels_last")
 
@@ -32,6 +32,11 @@ def test_with_half_as_wide_vectors_and_half_as_many() -> None:
 @pytest.mark.parametrize("text", PROBLEMS)
 def test_every_kind_of_problem(text: str, check_algorithm: Callable[..., None]) -> None:
     check_algorithm(ALGORITHM, ConvSpec.parse(text))
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_the_gradient_of_a_bias_on_the_way(text: str) -> None:
+    check_sums(ALGORITHM, text)
 
 
 @pytest.mark.parametrize(

@@ -190,8 +190,11 @@ class _Recording:
         """The seven convolutions of a tile, for one row of its lines."""
         r, layout, width = self.r, self.layout, self.layout.wide.output_size
         nothing, weights = r.const(0, self.kind, self.lanes), layout.factors // PRODUCTS
+        asks, below = self.last and self.spec.dims == 3, row + 1
         plane, row = (tile, row) if self.spec.dims == 3 else (row, tile)
         with r.loop(0, PRODUCTS) as products:
+            if asks:
+                self.ask_ahead(tile, below, products.index)
 
             def row_of_pixels(plane: Value, row: Value) -> Value:
                 if self.spec.dims == 2:
@@ -207,6 +210,19 @@ class _Recording:
             pixels = pixel_rows.Pixels(self.lines.made, row_of_pixels, self.lanes)
             first_weight = self.first_weight + products.index * (weights * self.lanes)
             self.rows.record(pixels, first_weight, plane, row, nothing, store)
+
+    def ask_ahead(self, tile: Value, row: Value, product: Value) -> None:
+        """Have a seventh of the pixels of a row of four lines brought near, for its results.
+
+        A block of channels has part of each pixel only; nothing fetches such places by itself.
+        """
+        r, width = self.r, self.layout.wide.output_size
+        share = -(-width // PRODUCTS)
+        first = product * share
+        with r.loop(first, r.minimum(first + share, width)) as loop:
+            for k in range(TILE):
+                at = self.target(self.line(tile, k), row)
+                r.prefetch(self.y, at + loop.index * self.spec.in_channels)
 
     def make(self, tile: Value, row: Value) -> None:
         """A row of the four lines of a tile, out of its sums."""

@@ -7,16 +7,18 @@ input row is loaded once and multiplied by the weights of all the tile's channel
 s, s vectors are loaded and every s-th lane is picked, and neighbouring taps pick the other lanes.
 Input channels and kernel rows are loops that carry the sums, kernel columns are unrolled (long rows
 of them in pieces). Taps that fall into zero padding are skipped: whole rows by the bounds of the
-loops, columns by masks. Nothing is padded or copied; the weight is packed once, tile by tile. Where
-tiles do not divide the output channels, the last one overlaps the one before.
+loops, columns by masks. Nothing is padded or copied. Where a group has few weights they are read
+where they lie, so that a weight that changes costs nothing; else the weight is packed once, tile by
+tile. Where tiles do not divide the output channels, the last one overlaps the one before.
 
 Used for 2 to 16 channels a group, first and last layers and channel multipliers. Not for many
 channels, where a matrix product is better, and not for channels-last images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import gcd, prod
 
+import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
@@ -30,28 +32,28 @@ from ....parts.channels.sums import looped
 from ....parts.cover import Cover
 from ....parts.lanes import every
 from ....parts.rows import classes, tile
-from ....parts.rows.classes import RowClasses, row_period
-from ....parts.rows.tile import UNROLLED_TAPS, Row, RowTile, best_tile
+from ....parts.rows.tile import UNROLLED_TAPS
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...gathered import Gathered
 from ...geometry import Axis
 from ...packed import Packed
+from .. import row_cut
 from ..refusals import REGISTER_BYTES, refusals
+from ..row_cut import classes_of, lies, tiling, wide_name
 from ..spec import ConvSpec
 
 _MOST_STRIDE = 16  # along a row: vectors to pick lanes from
 _TAPS_TOGETHER = 8  # a vector's taps repeat its neighbour's loads `lanes` taps later
 _BORDER_CODE = 2500  # operations to write down for all tiles at the borders of a row
-_LINE = 64  # bytes
 _ITEMS = 32  # pieces of work to share out, if there are so many
 
-_CALL_SECONDS, _SECOND_CACHE = 4e-6, 2 << 20  # the latter in bytes of a core
+_CALL_SECONDS = 4e-6
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
 _ONE_INPUT, _PICKING = 0.75, 0.85  # of the time: one input a group, and that with a stride
-_PARTS = (activation, channel_sums, classes, cover, lanes, tile, taps)
+_PARTS = (activation, channel_sums, classes, cover, lanes, row_cut, tile, taps)
 
 
 class DirectCpu(Algorithm):
@@ -70,7 +72,7 @@ class DirectCpu(Algorithm):
     def seconds(self, spec: ConvSpec, machine: Machine) -> float:
         """The cycles that the tiles take, and part of what moving the bytes takes."""
         per_cycle = 4 * host_target().vector_bits / 32  # operations of two multiply-adds on vectors
-        computing = _tiling(spec)[1] * per_cycle / (machine.peak * _EFFICIENCY)
+        computing = tiling(spec)[1] * per_cycle / (machine.peak * _EFFICIENCY)
         if spec.groups == spec.in_channels:
             computing *= _ONE_INPUT
         if spec.kernel_size[-1] > _TAPS_TOGETHER**3:
@@ -79,9 +81,15 @@ class DirectCpu(Algorithm):
         is_picking = spec.groups == spec.in_channels > 1 and max(spec.stride) > 1
         return seconds * _PICKING if is_picking else seconds
 
+    def preparing(self, spec: ConvSpec, machine: Machine) -> float:
+        """The packing, if there is any."""
+        return 0.0 if lies(spec) else super().preparing(spec, machine)
+
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight."""
-        classes, terms = _classes(spec), spec.in_channels // spec.groups * spec.taps
+        if lies(spec):
+            return prod(spec.w_shape) * REGISTER_BYTES[spec.dtype] * (spec.item_size == 2)
+        classes, terms = classes_of(spec), spec.in_channels // spec.groups * spec.taps
         return spec.groups * classes.tiles * classes.channels * terms * REGISTER_BYTES[spec.dtype]
 
     def build(self, spec: ConvSpec) -> Run:
@@ -92,56 +100,26 @@ class DirectCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        inputs, classes = spec.in_channels // spec.groups, _classes(spec)
-        shape = (spec.groups, classes.outputs, inputs, spec.taps)
-        pack = Packed(Gathered(shape, classes.packed))
+        ready = _ready(spec)
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y = make()
-            given = [y, x, pack(w)] if bias is None else [y, x, pack(w), bias.contiguous()]
+            given = [y, x, ready(w)] if bias is None else [y, x, ready(w), bias.contiguous()]
             launch(*[t.data_ptr() for t in given])
             return y
 
         return run
 
 
-def _tiling(spec: ConvSpec) -> tuple[RowTile, float]:
-    """How rows of outputs are cut, and the cycles of one core that all of them take."""
-    period = _period(spec)
-    row = Row(
-        columns=spec.output_size[-1], channels=spec.out_channels // spec.groups // period,
-        taps=spec.kernel_size[-1], stride=spec.stride[-1], item_size=REGISTER_BYTES[spec.dtype],
-        widened=spec.item_size == 2,
-        far=period == 1 and prod(spec.y_shape) * spec.item_size > _SECOND_CACHE,
-    )  # fmt: skip
-    rows = prod(spec.output_size[:-1])
-    turns = prod(axis.executed for axis in spec.axes[:-1]) * spec.in_channels / spec.groups / rows
-    tile = best_tile(row, turns)
-    return tile, spec.batch * spec.groups * period * rows * tile.cycles(turns)
-
-
-def _period(spec: ConvSpec) -> int:
-    """How far apart the channels of a tile are, so that all write whole lines; mostly 1."""
-    lanes = host_target().lanes(spec.item_size)
-    one_row = prod(spec.output_size) == spec.output_size[-1] and not any(spec.padding[-1])
-    if (
-        not one_row
-        or spec.item_size != REGISTER_BYTES[spec.dtype]
-        or lanes * spec.item_size != _LINE
-    ):
-        return 1
-    return row_period(spec.out_channels // spec.groups, spec.output_size[-1], lanes)
-
-
-def _wide(spec: ConvSpec) -> str:
-    """The dtype of the packed weight: 16 bits are widened once, not at every use."""
-    return "float64" if spec.dtype == "float64" else "float32"
-
-
-def _classes(spec: ConvSpec) -> RowClasses:
-    """The channels of a tile: neighbours, or those whose rows begin at the same place of a line."""
-    outputs = spec.out_channels // spec.groups
-    return RowClasses(outputs, _period(spec), _tiling(spec)[0].channels)
+def _ready(spec: ConvSpec) -> Callable[[Tensor], Tensor]:
+    """What makes a weight what the routine reads."""
+    if not lies(spec):
+        inputs, classes = spec.in_channels // spec.groups, classes_of(spec)
+        shape = (spec.groups, classes.outputs, inputs, spec.taps)
+        return Packed(Gathered(shape, classes.packed))
+    wide: torch.dtype = getattr(torch, wide_name(spec))
+    widened = Packed(lambda w: w.to(wide).contiguous())
+    return lambda w: w if w.dtype is wide and w.is_contiguous() else widened(w)
 
 
 class _Recording:
@@ -150,7 +128,7 @@ class _Recording:
     def __init__(self, spec: ConvSpec) -> None:
         axes = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
         self.spec, (self.depth, self.high, self.wide) = spec, axes
-        tile = self.tile = _tiling(spec)[0]
+        tile = self.tile = tiling(spec)[0]
         self.lanes, self.channels, self.vectors = tile.lanes, tile.channels, tile.vectors
         # after so many taps a window has moved on by a multiple of the stride
         period = spec.stride[-1] // gcd(spec.stride[-1], spec.dilation[-1])
@@ -161,14 +139,18 @@ class _Recording:
         planes = spec.batch * spec.groups * self.depth.output_size
         self.rows = Cover(self.high.output_size, 1, -(-_ITEMS // max(planes, 1)))
         items = planes * self.rows.blocks
-        self.classes = _classes(spec)
+        self.classes = classes_of(spec)
         items *= self.classes.period
         self.tiles = Cover(self.classes.members, self.channels, -(-_ITEMS // max(items, 1)))
         r = self.r = Routine("direct", items * self.tiles.blocks)
         self.y = r.writes("y", spec.dtype, prod(spec.y_shape))
         self.x = r.reads("x", spec.dtype, prod(spec.x_shape))
-        self.tile_weights = self.inputs * spec.taps * self.channels
-        self.w = r.reads("w", _wide(spec), spec.groups * self.classes.tiles * self.tile_weights)
+        self.lies, self.terms = lies(spec), self.inputs * spec.taps
+        # between neighbours in the weight
+        self.output_step = self.terms if self.lies else 1
+        self.tap_step = 1 if self.lies else self.channels
+        channels = self.outputs if self.lies else self.classes.tiles * self.channels
+        self.w = r.reads("w", wide_name(spec), spec.groups * channels * self.terms)
         self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
         with r.work() as item:
             self.item(item)
@@ -185,10 +167,12 @@ class _Recording:
         with self.tiles.loop(self.r, tile_block) as member:
             output, group = self.kin + member * classes.period, self.group % self.spec.groups
             self.first_output = group * self.outputs + output
-            # the last tile may begin before the end of the one before
-            tile = (group * classes.period + self.kin) * (classes.tiles // classes.period)
-            tile = tile + (member + (self.channels - 1)) // self.channels
-            self.weights = tile * self.tile_weights
+            if self.lies:
+                self.weights = self.first_output * self.terms
+            else:  # the last tile may begin before the end of the one before
+                tile = (group * classes.period + self.kin) * (classes.tiles // classes.period)
+                tile = tile + (member + (self.channels - 1)) // self.channels
+                self.weights = tile * (self.terms * self.channels)
             with self.rows.loop(self.r, row_block) as row:
                 if classes.period > 1:
                     self.aligned_columns(row, output)
@@ -259,7 +243,7 @@ class _Tile:
     def over_channels(self, sums: Sequence[Value]) -> Sequence[Value]:
         """The sums over input channels, and in each of them over planes and rows."""
         of = self.of
-        size, row_weights = of.spec.input_size, of.wide.kernel_size * of.channels
+        size, row_weights = of.spec.input_size, of.wide.kernel_size * of.tap_step
         area = prod(size[-2:])
         top = [self.first_read(of.depth, of.od), self.first_read(of.high, self.row)]
         corner = of.x_group + (top[0] * of.high.input_size + top[1]) * of.wide.input_size
@@ -267,7 +251,7 @@ class _Tile:
 
         def channel(c: Value, sums: Sequence[Value]) -> Sequence[Value]:
             x_plane = corner + c * prod(size)
-            w_plane = of.weights + c * (of.spec.taps * of.channels)
+            w_plane = of.weights + c * (of.spec.taps * of.tap_step)
 
             def plane(kd: Value, sums: Sequence[Value]) -> Sequence[Value]:
                 x_first = x_plane + kd * (of.depth.dilation * area)
@@ -305,7 +289,7 @@ class _Tile:
 
         def piece(turn: Value, sums: Sequence[Value], count: int = of.piece) -> Sequence[Value]:
             self.shift = turn * (of.piece * of.wide.dilation)
-            first = weights + turn * (of.piece * of.channels)
+            first = weights + turn * (of.piece * of.tap_step)
             return self.over_taps(sums, base, first, range(count))
 
         sums = looped(self.r, (self.r.const(0), self.r.const(whole)), sums, piece)
@@ -322,7 +306,7 @@ class _Tile:
                 r.cut()
             stretches = [self.stretch(base, tap, v) for v in range(self.vectors)]
             for o in range(of.channels):
-                at = weights + (tap * of.channels + o)
+                at = weights + (tap * of.tap_step + o * of.output_step)
                 weight = r.splat(r.load(of.w, at), of.lanes)
                 for n, stretch in enumerate(stretches, o * self.vectors):
                     if stretch is not None:

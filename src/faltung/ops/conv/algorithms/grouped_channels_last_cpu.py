@@ -35,6 +35,7 @@ from ....parts.channels import sums as channel_sums
 from ....parts.channels.sums import looped
 from ....parts.gemm import gather_panel
 from ....parts.groups import ahead as groups_ahead
+from ....parts.groups import borders as group_borders
 from ....parts.groups import lanes as group_lanes
 from ....parts.groups import sums as group_sums
 from ....parts.groups import tile as group_tile
@@ -63,8 +64,8 @@ _EFFICIENCY = 0.75  # of the cycles that arithmetic and picks take by count
 _DEPTHWISE, _DEPTHWISE_VOLUME = 1.5, 1.9
 _SPILLING = 0.5  # the same for one channel a group in sixteen registers
 _PARTS = (
-    activation, channel_sums, cover, gather_panel, group_lanes, group_layout, group_sums,
-    group_tile, group_weights, groups_ahead, row_pairs, row_tiles, taps,
+    activation, channel_sums, cover, gather_panel, group_borders, group_lanes, group_layout,
+    group_sums, group_tile, group_weights, groups_ahead, row_pairs, row_tiles, taps,
 )  # fmt: skip
 
 
@@ -118,9 +119,13 @@ class GroupedChannelsLastCpu(Algorithm):
         pack = Packed(layout.packing())
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = make()
-            given = [y, x, pack(w)] if bias is None else [y, x, pack(w), bias.contiguous()]
-            launch(*[t.data_ptr() for t in given])
+            y, packed = make(), pack(w)
+            addresses = y.data_ptr(), x.data_ptr(), packed.data_ptr()
+            if bias is None:
+                launch(*addresses)
+            else:
+                bias = bias.contiguous()
+                launch(*addresses, bias.data_ptr())
             return y
 
         return run
@@ -139,8 +144,9 @@ class _Recording:
         self.w = r.reads("w", layout.wide_name, lanes.blocks * layout.weights)
         self.b = r.reads("b", spec.dtype, spec.out_channels) if spec.bias else None
         self.sums = GroupSums(
-            r, self.x, self.w, lanes, layout.tile, layout.high, layout.wide, spec.in_channels
-        )
+            r, self.x, self.w, lanes, layout.tile, layout.high, layout.wide, spec.in_channels,
+            layout.steady,
+        )  # fmt: skip
         with r.work() as item:
             self.real = None if lanes.used == lanes.lanes else r.below(lanes.used, lanes.lanes)
             self.item(item)
@@ -158,7 +164,7 @@ class _Recording:
                 self.seen = self.bounds(of.high, line)
             inside = of.lines_inside
             self.at_border = len(inside) < of.lines
-            if not inside or not self.at_border:
+            if not inside or not self.at_border or of.one_way:
                 self.some_blocks(part)
                 return
             at_border = (line < inside.start) | ~(line < inside.stop)
@@ -212,7 +218,7 @@ class _Recording:
         """Sum up and store the outputs from a column on, of one row or of two."""
         of, r, lanes = self.of, self.r, self.lanes
         group = r.minimum(block * lanes.together, lanes.groups - lanes.together)
-        self.output, size = group * lanes.outputs, of.tile.columns
+        self.output, size = group * lanes.outputs, of.tile.sums
         nothing = [r.const(0, self.kind, lanes.lanes)] * size
         row = self.line * ((2 if of.pairs else 1) * of.high.stride) - of.high.padding[0]
         plane = self.n * of.depth.input_size + self.od * of.depth.stride - of.depth.padding[0]
@@ -259,6 +265,7 @@ class _Recording:
     def store(self, sums: Sequence[Value], column: Value, down: int) -> None:
         """Store the outputs of a row."""
         of, r, at = self.of, self.r, self.target(column, down)
+        sums = self.lanes.merged(r, sums, of.tile.sets)
         if self.b:  # at the end, because every sum with it in would round to its size
             bias = r.load(self.b, self.output, of.lanes.lanes, self.real)
             sums = [total + bias for total in sums]

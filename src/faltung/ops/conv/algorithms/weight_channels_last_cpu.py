@@ -33,6 +33,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
 from ...memory import room
+from ..bias_gradient import OnTheWay
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
 from ..spec import ConvSpec
@@ -75,31 +76,32 @@ class WeightChannelsLastCpu(Algorithm):
         return (own + layout.parts * layout.sum_numbers) * layout.problem.item_size
 
     def build(self, spec: ConvSpec) -> Run:
-        """`run(x, gy)`."""
+        """`run(x, gy)`; the bias's gradient is found on the way."""
         layout = _layout(spec)
         summing = compiled(
             f"{self.name} sums {layout.problem}", 4,
             lambda: channels.ChannelSums(self.name, layout).r, sources=_SOURCES,
         )  # fmt: skip
         adding = compiled(
-            f"{self.name} adds {layout.problem}", 2,
+            f"{self.name} adds {layout.problem}", 3,
             lambda: channels.AddedSums(self.name, layout).r, sources=_SOURCES,
         )  # fmt: skip
         wide: torch.dtype = getattr(torch, layout.problem.wide)
         panel, parts = layout.panel_numbers, layout.parts * layout.sum_numbers
         make = allocator(spec.w_shape, layout.problem.wide, "contiguous")
+        make_sums = allocator((spec.out_channels,), layout.problem.wide, "contiguous")
         launch = launcher(summing, 2 * spec.executed_macs, spec.bytes)
         add = launcher(adding, parts, parts * wide.itemsize)
 
-        def run(x: Tensor, gy: Tensor) -> Tensor:
-            gy, gw = laid_out(gy, "channels_last"), make()
+        def both(x: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
+            gy, gw, gb = laid_out(gy, "channels_last"), make(), make_sums()
             own = room(parts + torch.get_num_threads() * panel, wide)
             sums = own.data_ptr()
             launch(sums, x.data_ptr(), gy.data_ptr(), sums + parts * wide.itemsize)
-            add(gw.data_ptr(), sums)
-            return gw.to(x.dtype)
+            add(gw.data_ptr(), gb.data_ptr(), sums)
+            return gw.to(x.dtype), gb.to(x.dtype)
 
-        return run
+        return OnTheWay(both)
 
 
 def _layout(spec: ConvSpec) -> ChannelsLayout:

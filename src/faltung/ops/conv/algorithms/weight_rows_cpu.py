@@ -31,6 +31,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
 from ...memory import room
+from ..bias_gradient import OnTheWay
 from ..parted import added
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
@@ -66,28 +67,31 @@ class WeightRowsCpu(Algorithm):
         return (own + layout.parts * layout.problem.numbers) * layout.problem.item_size
 
     def build(self, spec: ConvSpec) -> Run:
-        """`run(x, gy)`."""
+        """`run(x, gy)`; the bias's gradient is found on the way."""
         layout = _layout(spec)
         routine = compiled(
-            f"{self.name} {layout.problem}", 5,
+            f"{self.name} {layout.problem}", 6,
             lambda: rows.RowsRoutine(self.name, layout).r, sources=_SOURCES,
         )  # fmt: skip
         wide: torch.dtype = getattr(torch, layout.problem.wide)
         panel, sums, parts = layout.panel_numbers, layout.sum_numbers, layout.parts
         several = (parts,) if parts > 1 else ()
         make = allocator((*several, *spec.w_shape), layout.problem.wide, "contiguous")
+        make_sums = allocator((*several, spec.out_channels), layout.problem.wide, "contiguous")
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
 
-        def run(x: Tensor, gy: Tensor) -> Tensor:
+        def both(x: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
             x, gy = laid_out(x, "contiguous"), laid_out(gy, "contiguous")
-            gw, threads = make(), torch.get_num_threads()
+            gw, gb, threads = make(), make_sums(), torch.get_num_threads()
             own = room(threads * (panel + sums), wide)
             first = own.data_ptr()
             after = first + threads * panel * wide.itemsize
-            launch(gw.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)
-            return (added(gw) if several else gw).to(x.dtype)
+            launch(gw.data_ptr(), gb.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)
+            if several:
+                gw, gb = added(gw), added(gb)
+            return gw.to(x.dtype), gb.to(x.dtype)
 
-        return run
+        return OnTheWay(both)
 
 
 def _layout(spec: ConvSpec) -> RowsLayout:
