@@ -9,7 +9,7 @@ from torch import nn
 from .. import planning, settings
 from ..errors import ArgumentError, ArgumentTypeError
 from ..ops.conv.spec import ConvSpec
-from .followed import pads_before
+from .followed import pads_before, scalings
 from .found import chains_of
 from .layouts import as_layout, best_layouts
 from .origin import KEY, origin_of
@@ -20,6 +20,7 @@ from .swapping import (
     is_linear,
     lay_out,
     lead,
+    offer,
     spec_by_call,
     swap,
     tie,
@@ -45,7 +46,8 @@ _OPTIONS = """\
         what lies between. A layer of those three that is called by itself then returns what all
         three return. With example inputs also activations called as functions, the addition of a
         residual before them, and both after the result was turned or flattened; such a layer
-        called by itself returns a tensor whose numbers are computed when somebody wants them.
+        called by itself returns a tensor whose numbers are computed when somebody wants them. And
+        channels that are scaled before a pointwise convolution are scaled by its weight.
     channels_last
         `"auto"`: make the images of all convolutions channels-last if the plans for the example
         inputs take less time by estimate than leaving them; without example inputs leave them.
@@ -98,8 +100,7 @@ def optimize_(
         for module, others in list(pads_before(watch)):
             lead(module, others)
     if fold_batchnorm or fuse_activations:
-        for chain in chains_of(model, watch, fold_batchnorm, fuse_activations):
-            tie(chain)
+        _fuse(model, watch, fold_batchnorm, fuse_activations)
     if truth is not None and checking is not None:
         try:
             truth.check(model, checking, _error_factor(swapped))
@@ -107,6 +108,16 @@ def optimize_(
             restore_(model)
             raise
     return model
+
+
+def _fuse(model: nn.Module, watch: Watch | None, fold: bool, fuse: bool) -> None:
+    """Have convolutions do what comes after them, and scale what comes before."""
+    chains = chains_of(model, watch, fold, fuse)
+    for chain in chains:
+        tie(chain)
+    if watch is not None and fuse:
+        for scaling in list(scalings(watch, chains)):
+            offer(*scaling)
 
 
 def restore_(model: Model) -> Model:

@@ -25,6 +25,7 @@ from ..ops.operands import plain_memory
 from .lazy import Lazy, is_followed, may_wait
 from .padded import Padded, is_putting_off
 from .pending import ADD, VIEW, without_memory
+from .scaled import Scaled
 from .snapshot import Snapshot
 
 _Both = tuple[Snapshot | None, Tensor | None, Tensor | None]  # and what was made of them
@@ -154,6 +155,8 @@ def _image(input: Tensor) -> Tensor:
     """The plain tensor of which a convolution is computed."""
     if isinstance(input, Padded):
         return input.image
+    if isinstance(input, Scaled):
+        return input.source.map
     return input.numbers() if isinstance(input, Lazy) else input
 
 

@@ -1,24 +1,30 @@
 """What a watched run says about the functions before and after a convolution.
 
 After it: the steps that a convolution may wait for (`pending`), as long as each result has one
-reader and is gone when the run is over. Before it: the calls of `F.pad` (`padded`) whose result one
-convolution reads, in modules where there are no other calls of it.
+reader and is gone when the run is over; and the functions that scale the channels of its result
+before a pointwise convolution (`scaled`). Before it: the calls of `F.pad` (`padded`) whose result
+one convolution reads, in modules where there are no other calls of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
 
 from torch import nn
 
 from ..machine import this_machine
-from .layers import is_exact
+from .chains import Chain
+from .layers import is_exact, is_pointwise
 from .origin import origin_of
 from .padded import mode_of
 from .pending import ADD, VIEW
-from .watching import SAME, Output, Pad, Use, Watch
+from .scaled import is_small
+from .watching import SAME, Output, Pad, Scaling, Use, Watch
 
 _LOOK_SECONDS = 4e-6  # more for a call of a module whose functions are looked at
 _FUNCTION_SECONDS = 1e-6  # and for each function that it calls meanwhile
 _PAD_SECONDS = 3e-6  # of PyTorch's, besides moving bytes
+_LEAST_SCALED = 50_000  # numbers of a map, or passing over it takes no longer than looking out
 
 
 def steps_after(output: Output) -> tuple[tuple[str, ...], tuple[nn.Module, ...]]:
@@ -55,6 +61,35 @@ def pads_before(watch: Watch) -> Iterator[tuple[nn.Module, tuple[nn.Module, ...]
             continue
         if mode_of(caller) is not None or _is_worth_it(watch, caller, [pad for pad, _ in found]):
             yield caller, tuple(dict.fromkeys(m for _, reader in found for m in reader))
+
+
+def scalings(
+    watch: Watch, chains: Sequence[Chain]
+) -> Iterator[tuple[nn.Module, nn.Module, tuple[nn.Module, ...]]]:
+    """Convolutions whose results are scaled, those that read that, and modules in between."""
+    of_last = {chain.modules[-1]: chain.convolution for chain in chains if not chain.steps}
+    for scaling in watch.scalings:
+        root, scaled = scaling.root, scaling.scaled
+        if root.module is None or not root.is_gone:
+            continue
+        conv: Any = of_last.get(root.module, root.module)
+        origin = origin_of(conv)
+        if origin is None or not origin.call or not is_exact(conv):
+            continue
+        axis = len(scaling.shape) - 1 if isinstance(conv, nn.Linear) else 1
+        if scaled.axis == axis and _pays(scaling):
+            passed = (conv, *root.passed, *scaled.passed)
+            yield conv, scaling.reader, tuple(dict.fromkeys(passed))
+
+
+def _pays(scaling: Scaling) -> bool:
+    """Whether a convolution that scales, or one pass over the map, takes less than functions."""
+    reader: Any = scaling.reader
+    origin, numbers = origin_of(reader), prod(scaling.shape)
+    if origin is None or not is_exact(reader) or not is_pointwise(reader):
+        return False
+    folds = is_small(prod(reader.weight.shape), numbers)
+    return numbers >= _LEAST_SCALED and (folds or scaling.scaled.functions > 1)
 
 
 def _only_use(output: Output, passed: list[nn.Module]) -> Use | None:

@@ -25,6 +25,7 @@ from .origin import Origin, joined, set_class
 from .padded import CallingPad, Padded, Padding, mode_of, taken_in
 from .pending import pending
 from .pointwise import CALL, TAG, OptimizedLinear
+from .scaled import Scaled, folded_in, may_offer, offered
 
 _is_compiling = torch.compiler.is_dynamo_compiling
 
@@ -77,6 +78,8 @@ def _settle(module: Any) -> None:
     origin: Origin = module._faltung
     if origin.seen is None or origin.layout is not None or origin.chain is not None:
         return
+    if origin.offers:
+        return
     if not (origin.is_padded or is_weight_normed(module)):
         set_class(module, swapped_class(origin, noting=False))
 
@@ -89,6 +92,8 @@ def _of_lazy(module: Any, input: Lazy) -> Tensor:
             chain = None
         if isinstance(input, Padded):
             image, padding = taken_in(input, module)
+        elif isinstance(input, Scaled) and is_pointwise(module):
+            image = input
         else:
             image = input.numbers()
         return _of_image(module, image, 0, padding, chain)
@@ -106,6 +111,8 @@ def _of_image(
         weight, bias, activation = chain.operands()
     else:
         (weight, bias), activation = module._learned(), module.activation
+    if isinstance(input, Scaled):
+        input, weight, bias = folded_in(input, weight, bias)
     input = _prepared(module, input, weight, bias, extra, activation, padding)
     if chain is not None and chain.waits(input, weight, bias):
         arguments = (module.stride, padding, extra, module.dilation, module.groups,
@@ -115,6 +122,8 @@ def _of_image(
         y: Tensor = pending(compute, bare, chain.steps)
     else:
         y = _run(module, input, weight, bias, extra, padding, residual, activation)
+        if may_offer(module._faltung, y) and y.dim() == weight.dim():
+            y = offered(y, 1)
     if chain is not None:
         y.__dict__[TAG] = chain
     return y
@@ -149,6 +158,8 @@ class _OptimizedConv(_Noting):
         input = _prepared(self, input, weight, bias, 0, self.activation, self.padding)
         y = fnn.Conv2d._conv_forward(self, input, weight, bias, residual)  # type: ignore[arg-type]
         _settle(self)
+        if may_offer(self._faltung, y) and y.dim() == weight.dim():
+            return offered(y, 1)
         return y
 
 
@@ -239,6 +250,18 @@ def is_exact(module: nn.Module) -> bool:
         and getattr(original, "_conv_forward", None) is getattr(kind, "_conv_forward", None)
         for theirs, plain, _ in _KINDS
         for kind in (theirs, plain)
+    )
+
+
+def is_pointwise(module: Any) -> bool:
+    """Whether a layer maps each pixel's channels by itself, all of them to all."""
+    if isinstance(module, nn.Linear):
+        return True
+    return (
+        not module.transposed
+        and module.groups == 1
+        and set(module.kernel_size) == {1}
+        and module.padding in ((0,) * len(module.kernel_size), "valid", "same")
     )
 
 

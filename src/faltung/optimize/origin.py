@@ -46,7 +46,10 @@ class Origin:
         The convolutions that do the padding which this module does or calls, and the modules
         through whose hands it goes to them.
     is_padded
-        Whether a convolution may be given images that are to be padded by it.
+        Whether a convolution may be given images that are to be padded or scaled by it.
+    offers, receives
+        Whether a convolution's results are seen by functions that scale their channels, and the
+        modules through whose hands they go then.
     normed, linear
         Its weight as `weight_norm` last computed it, or as a convolution has that of a `Linear`.
     """
@@ -61,6 +64,8 @@ class Origin:
     chain: "Chain | None" = None
     leads_to: tuple[nn.Module, ...] = ()
     is_padded: bool = False
+    offers: bool = False
+    receives: tuple[nn.Module, ...] = ()
     normed: NormedWeight = field(default_factory=NormedWeight)
     linear: LinearState = field(default_factory=LinearState)
 

@@ -20,6 +20,7 @@ from ..ops.conv.dispatch import convolve
 from ..ops.conv.spec import ConvSpec
 from ..ops.operands import dtype_name, plain_memory
 from .pending import pending, without_memory
+from .scaled import Scaled, folded_in, may_offer, offered
 
 if TYPE_CHECKING:
     from .origin import Origin
@@ -53,19 +54,24 @@ class OptimizedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[…, C] -> […, O]."""
-        weight = self._weight_of(input)
+        image = input.source.map if isinstance(input, Scaled) else input
+        weight = self._weight_of(image)
         if weight is None:
             return super().forward(input)
         chain = self._faltung.chain
-        if chain is not None and not chain.holds(self, input):
+        if chain is not None and not chain.holds(self, image):
             chain = None
-        bias = self._parameters["bias"]
+        bias: Tensor | None = self._parameters["bias"]
+        if isinstance(input, Scaled):
+            input, weight, bias = folded_in(input, weight, bias)
         compute = partial(_product, input, weight, bias)
         if chain is not None and chain.waits(input, weight, bias):
             shape = (*input.shape[:-1], weight.shape[0])
             y: Tensor = pending(compute, without_memory(shape, "", input.dtype), chain.steps)
         else:
             y = compute(None, None if chain is None else chain.activation)
+            if may_offer(self._faltung, y):
+                y = offered(y, -1)
         if chain is not None:
             y.__dict__[TAG] = chain
         return y

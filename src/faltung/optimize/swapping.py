@@ -105,6 +105,16 @@ def lead(module: nn.Module, others: tuple[nn.Module, ...]) -> None:
             set_class(other, swapped_class(its, noting=True))
 
 
+def offer(conv: nn.Module, reader: nn.Module, passed: tuple[nn.Module, ...]) -> None:
+    """Have functions scale the channels of a convolution's results for the one that reads them."""
+    origin: Origin = conv.__dict__[KEY]
+    origin.offers, origin.receives = True, tuple(dict.fromkeys((*origin.receives, *passed)))
+    its: Origin = reader.__dict__[KEY]
+    its.is_padded = True
+    for module, kept in ((conv, origin), (reader, its)):
+        set_class(module, swapped_class(kept, noting=True))
+
+
 def undo(module: Any) -> None:
     """Put a module back as it was."""
     origin = origin_of(module)

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from .asking import HARMLESS, NUMBERS, SIZES
 from .pending import ADD, step_of
+from .scaled import PRODUCTS, SUMS, channel_axis
 
 _MOST_SOURCES = 16  # images held on to at a time, to see whether they are changed
 
@@ -95,6 +96,18 @@ class Output:
     sources: tuple[_Source, ...] = ()
     """What that convolution read, and what was added."""
 
+    scaled: "Output | None" = None
+    """Of what it was made by scaling channels, see `scaled`."""
+
+    axis: int | None = None
+    """Of these channels."""
+
+    functions: int = 0
+    """That scaled them."""
+
+    module: nn.Module | None = None
+    """Whose output it is."""
+
     passed: list[nn.Module] = field(default_factory=list)
     """Modules that were given it or returned it, whose hooks would see it."""
 
@@ -113,6 +126,16 @@ class Pad:
     output: Output
     nbytes: int
     """Of the image and of what was made of it."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One map whose channels were scaled, nothing of it changed until a convolution read it."""
+
+    root: Output
+    scaled: Output
+    reader: nn.Module
+    shape: tuple[int, ...]
 
 
 class Watch(TorchFunctionMode):
@@ -137,6 +160,7 @@ class Watch(TorchFunctionMode):
         self._all: list[Output] = []
         self._given: dict[nn.Module, _Source] = {}
         self._sources: deque[_Source] = deque()
+        self.scalings: list[Scaling] = []
 
     def __enter__(self) -> "Watch":
         """Watch from now on."""
@@ -198,6 +222,8 @@ class Watch(TorchFunctionMode):
         for output, whole in zip(read, intact, strict=True):
             mine = step if output is main and step != PAD else None
             output.uses.append(Use(reader, mine, made if mine else None, whole))
+        if made is None and func in PRODUCTS | SUMS and len(args) == 2 and not keywords:
+            self._scale(func, args, result)
         if step == PAD and made is not None:
             size = args[0].nbytes + result.nbytes
             self.pads.append(Pad(tuple(self._stack), made, size))
@@ -232,6 +258,28 @@ class Watch(TorchFunctionMode):
         self._all.append(output)
         return output
 
+    def _scale(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:
+        """Follow a map whose channels may have been scaled."""
+        known = [self._followed(t) for t in args]
+        for n, output in enumerate(known):
+            if output is None or (output.scaled is None and func in SUMS):
+                continue
+            root, map, other = output.scaled or output, args[n], args[1 - n]
+            itself = func in SUMS and known[1 - n] is root
+            axis = output.axis if itself else channel_axis(other, map)
+            if axis is None or output.axis not in (None, axis):
+                continue
+            made = Output(self._stack[-1] if self._stack else None, [], weakref.ref(result))
+            made.scaled, made.axis, made.functions = root, axis, output.functions + 1
+            if output is not root:
+                made.sources, made.passed = output.sources, list(output.passed)
+            made.sources += (self._source(map if output is root else other),)
+            if output is root:
+                made.sources += (self._source(other),)
+            self._alive[id(result)] = made
+            self._all.append(made)
+            return
+
     def _source(self, tensor: Tensor) -> _Source:
         source = _Source(tensor)
         if len(self._sources) == _MOST_SOURCES:
@@ -263,7 +311,14 @@ class Watch(TorchFunctionMode):
                 given.passed.append(module)
         if isinstance(module, _CONVOLVING) and args and isinstance(args[0], Tensor):
             with torch._C.DisableTorchFunction():
-                self._given[module] = self._source(args[0])
+                self._convolves(module, args[0])
+
+    def _convolves(self, module: nn.Module, image: Tensor) -> None:
+        given = self._followed(image)
+        scaled = None if given is None else given.scaled
+        if given and scaled and all(source.unchanged() for source in given.sources):
+            self.scalings.append(Scaling(scaled, given, module, tuple(image.shape)))
+        self._given[module] = self._source(image)
 
     def _left(self, module: nn.Module, args: Any, result: Any) -> None:
         self._stack.pop()
@@ -275,11 +330,14 @@ class Watch(TorchFunctionMode):
             return
         given = self._followed(args[0]) if args else None
         output = Output(self._stack[-1] if self._stack else None, [], weakref.ref(result))
+        output.module = module
         earlier = self._alive.pop(id(result), None)
         if earlier is not None:
             if earlier.is_(result):
                 earlier.became = output
                 output.convolved, output.sources = earlier.convolved, earlier.sources
+                output.scaled, output.axis = earlier.scaled, earlier.axis
+                output.functions, output.passed = earlier.functions, list(earlier.passed)
             earlier.reference = None  # changed in place or let pass: now it is this one's
         if module in self._given:
             output.convolved, output.sources = True, (self._given.pop(module),)
