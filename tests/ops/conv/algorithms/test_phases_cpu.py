@@ -217,7 +217,9 @@ def test_the_planner_takes_it_for_many_channels_or_phases(words: str) -> None:
         ("n1 c256 o512 i1600 k20 s4 p8 float32", "winograd_cpu"),
         # too few pixels for the weights that would be transformed; phases of one tap
         ("n1 c128 o256 i8x8 k4x4 s2 p1 float32", "phases_cpu"),
-        ("n1 c64 o64 i32x32x32 k2x2x2 s2 float32", "phases_cpu"),
+        ("n1 c512 o512 i14x14 k2x2 s2 float32", "phases_cpu"),
+        # one product of two matrices, large enough to save an eighth of it
+        ("n1 c64 o64 i32x32x32 k2x2x2 s2 float32", "strassen_cpu"),
     ],
 )
 def test_the_planner_takes_fewer_multiplications_where_they_pay(words: str, algorithm: str) -> None:
