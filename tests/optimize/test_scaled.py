@@ -116,9 +116,10 @@ def test_the_weight_is_scaled(name: str, last: bool, folded: list[Tensor]) -> No
     folded.clear()
     for _ in range(2):
         check(model, twin, torch.randn_like(x))
-    expected = 0 if "batch" in name else 2  # each image has its own numbers
-    if "responding" not in name or folded:
-        assert len(folded) == expected
+    # images of a batch have numbers of their own; a map whose channels lie apart is PyTorch's
+    left = "batch" in name or (last and "responding" in name)
+    expected = 0 if left else 2
+    assert len(folded) == expected
 
 
 def test_a_large_weight_is_not(folded: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,10 +136,7 @@ def test_whoever_looks_sees_numbers(folded: list[Tensor]) -> None:
     for one in (model, twin):
         one.between = lambda x, y: seen.append((y.flatten(1) + 1).sum())  # type: ignore[assignment]
     check(model, twin, x)
-    with torch.no_grad():
-        assert_near(
-            seen[0], seen[1], copy.deepcopy(twin).double()(x.double()).new_tensor(0) + seen[1]
-        )
+    assert_near(seen[0], seen[1], seen[1])
 
 
 def test_an_image_that_is_changed_is_left_alone(folded: list[Tensor]) -> None:
