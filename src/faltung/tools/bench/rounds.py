@@ -2,11 +2,14 @@
 
 A machine drifts: its clock, its neighbours, its temperature. Whoever is timed first and whoever is
 timed last would be timed on two machines. So all contestants of a case run in every round, in an
-order that moves on by one each time. Threads of a pool spin for a while after a call and disturb
-whoever comes next, hence the pause; caches then hold someone else's data, hence the warm-up.
+order drawn anew each time (the same in every run of the program): whoever always came after the
+same one would find the caches as that one leaves them. Threads of a pool spin for a while after a
+call and disturb whoever comes next, hence the pause; caches then hold someone else's data, hence
+the warm-up.
 """
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +29,8 @@ class Effort:
     """No further round begins after this."""
     turn: float = 2e-3
     """A turn repeats its call for about as long."""
-    warm_up: float = 1e-3
+    warm_up: float = 4e-3
+    """As long as 25 MB take to be read at full speed again after someone else's turn."""
     pause: float = 10e-3
 
 
@@ -75,8 +79,7 @@ def interleaved(
     for number in range(effort.rounds):
         if number >= effort.least_rounds and clock() - begin > effort.limit:
             break
-        first = number % len(names) if names else 0
-        for name in names[first:] + names[:first]:
+        for name in random.Random(number).sample(names, len(names)):
             sleep(effort.pause)
             if calls[name] < _LONG:
                 _warm_up(runs[name], effort.warm_up, clock)
