@@ -62,6 +62,7 @@ _EFFICIENCY = 0.75  # of the cycles that arithmetic and picks take by count
 # as many times as long as by count for one channel a group: `depthwise_channels_last_cpu` shares
 # more of the loads; seen on two threads, layers of 32 to 144 channels
 _DEPTHWISE, _DEPTHWISE_VOLUME = 1.5, 1.9
+_DEPTHWISE_FEW = 0.8  # the same where a pixel's channels are fewer than a vector has lanes
 _SPILLING = 0.5  # the same for one channel a group in sixteen registers
 _PARTS = (
     activation, channel_sums, cover, gather_panel, group_borders, group_lanes, group_layout,
@@ -98,8 +99,10 @@ class GroupedChannelsLastCpu(Algorithm):
         computing = GroupLayout(spec).cycles * per_cycle / (machine.peak * efficiency)
         seconds = _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
         lanes = host_target().lanes(REGISTER_BYTES[spec.dtype])
-        if not lanes <= spec.groups == spec.in_channels == spec.out_channels:
+        if not spec.groups == spec.in_channels == spec.out_channels:
             return seconds
+        if spec.groups < lanes:
+            return seconds * _DEPTHWISE_FEW
         return seconds * (_DEPTHWISE_VOLUME if spec.dims == 3 else _DEPTHWISE)
 
     def workspace(self, spec: ConvSpec) -> int:
