@@ -1,5 +1,6 @@
 """What every test shares: one thread, fixed seeds, and uninitialised memory that shows itself."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from suites.tally import summary
 # compiled routines of the tests' own, shared by all workers, kept from run to run
 os.environ.setdefault("FALTUNG_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "faltung"))
 _SHARED = os.environ["FALTUNG_CACHE"]
+
+# imports and fifteen thousand tests stay: half a second each time that the collector goes over them
+gc.set_threshold(10_000, 20, 50)
 
 # plans must not depend on what was measured while other tests ran: two cores of 512 bits, idle
 _RATES = {1: Rates(2.1e11, 2.6e10), 2: Rates(4.2e11, 5.2e10)}

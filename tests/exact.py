@@ -1,10 +1,6 @@
 """What tests of generated routines share: whole numbers, where every sum is exact, and PyTorch."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,8 +9,8 @@ from torch.nn import functional as F
 import faltung
 from faltung.ops.conv.spec import ConvSpec
 from faltung.planning import Algorithm
+from forked import run_guarded
 
-GUARD = Path(__file__).parent / "guard.py"
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -43,19 +39,37 @@ def by_torch(spec: ConvSpec, x: Tensor, w: Tensor, b: Tensor | None = None) -> T
     return y.to(getattr(torch, spec.dtype))
 
 
+def laid_out(x: Tensor, spec: ConvSpec, between_nans: Callable[[Tensor], Tensor]) -> Tensor:
+    """The image between bands of NaN, in the order of the spec."""
+    if spec.layout == "contiguous":
+        return between_nans(x)
+    last = between_nans(x.permute(0, *range(2, x.dim()), 1).contiguous())
+    return last.permute(0, x.dim() - 1, *range(1, x.dim() - 1))
+
+
 def check(algorithm: Algorithm, text: str, between_nans: Callable[[Tensor], Tensor]) -> None:
     """The algorithm's result is PyTorch's, to the bit, and in its memory order."""
     spec = ConvSpec.parse(text)
     assert algorithm.unsupported(spec) == []
     operands = whole_operands(spec)
-    given = [between_nans(t.to(getattr(torch, spec.dtype))) for t in operands]
-    if spec.layout == "channels_last":
-        order = (0, *range(2, spec.dims + 2), 1)
-        inside = between_nans(given[0].permute(order).contiguous())
-        given[0] = inside.permute(0, spec.dims + 1, *range(1, spec.dims + 1))
-    y = algorithm.build(spec)(*given)
-    assert torch.equal(y, by_torch(spec, *operands)), text
-    assert laid(y, spec).data_ptr() == y.data_ptr(), text
+    assert_result(algorithm, spec, operands, by_torch(spec, *operands), between_nans)
+
+
+def assert_result(
+    algorithm: Algorithm,
+    spec: ConvSpec,
+    operands: Sequence[Tensor],
+    expected: Tensor,
+    between_nans: Callable[[Tensor], Tensor],
+) -> None:
+    """The algorithm makes this of the operands, to the bit and in the order of the spec."""
+    x, *rest = [t.to(getattr(torch, spec.dtype)) for t in operands]
+    y = algorithm.build(spec)(laid_out(x, spec, between_nans), *map(between_nans, rest))
+    assert torch.equal(y, expected), str(spec)
+    last = spec.layout == "channels_last"
+    assert y.is_contiguous(
+        memory_format=CHANNELS_LAST[y.dim()] if last else torch.contiguous_format
+    )
 
 
 def spelled(words: str, widths: Sequence[int]) -> list[str]:
@@ -78,13 +92,7 @@ def spelled(words: str, widths: Sequence[int]) -> list[str]:
 
 def guarded(algorithm: Algorithm, texts: Sequence[str]) -> None:
     """The algorithm stays inside of its memory: it runs flush against pages of none."""
-    done = subprocess.run(
-        [sys.executable, str(GUARD), algorithm.name, *texts],
-        capture_output=True, text=True, timeout=600, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    run_guarded(algorithm.name, texts)
 
 
 def same_for_any_number_of_threads(algorithm: Algorithm, text: str) -> None:

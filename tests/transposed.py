@@ -1,10 +1,6 @@
 """What the tests of transposed algorithms share: operands, and results from PyTorch in float64."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,10 +9,10 @@ from torch.nn import functional as F
 import faltung
 from faltung.ops.conv.spec import ConvSpec
 from faltung.planning import Algorithm
+from forked import run_guarded
 
 CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-GUARD = Path(__file__).parent / "guard.py"
 
 
 def parse(words: str) -> ConvSpec:
@@ -84,15 +80,7 @@ def spelled(words: str, widths: Sequence[int]) -> list[str]:
 def guarded(algorithm: Algorithm, words: Sequence[str], level: str = "") -> None:
     """Raise unless the algorithm stays inside its memory, on a processor of that level."""
     texts = [f"grad_input {text} cpu" for text in words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    if level:
-        environment["FALTUNG_CPU"] = level
-    done = subprocess.run(
-        [sys.executable, str(GUARD), algorithm.name, *texts],
-        capture_output=True, text=True, timeout=600, check=False, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    run_guarded(algorithm.name, texts, level)
 
 
 def same_for_any_threads(algorithm: Algorithm, words: str) -> None:

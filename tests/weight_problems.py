@@ -1,10 +1,5 @@
 """What the three algorithms for gradients of weights are tried on, and how."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -12,8 +7,6 @@ from faltung.ops.conv.bias_gradient import OnTheWay
 from faltung.ops.conv.spec import ConvSpec
 from faltung.planning import Algorithm
 from faltung.tools.budget import Budget, assert_within
-
-GUARD = Path(__file__).parent / "guard.py"
 
 # strides, dilations and paddings of every kind, wider than a tile and narrower than a vector
 SHAPES = (
@@ -43,17 +36,6 @@ def problems(algorithm: Algorithm, layout: str) -> list[str]:
         if not algorithm.unsupported(ConvSpec.parse(text)):
             found.append(text)
     return found
-
-
-def run_guarded(algorithm: Algorithm, texts: list[str], **environment: str) -> None:
-    """Compute problems with every tensor flush against pages that may not be touched."""
-    done = subprocess.run(
-        [sys.executable, str(GUARD), algorithm.name, *texts],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
 
 
 def operands(spec: ConvSpec) -> list[Tensor]:

@@ -65,12 +65,12 @@ def expected(problem: Problem, x: Tensor, w: Tensor, bias: Tensor | None = None)
     axes = (problem.depth, problem.high, problem.wide)
     pads = []
     for axis in reversed(axes):
-        reach = (axis.outputs - 1) + (axis.taps - 1) * axis.dilation - axis.low + 1
-        pads += [axis.low, reach - axis.inputs]
+        pads += [axis.low, axis.seen - axis.low - axis.inputs]
     padded = F.pad(x.double(), pads)
     dilation = [axis.dilation for axis in axes]
     bias = None if bias is None else bias.double()
-    return F.conv3d(padded, w.double(), bias, 1, 0, dilation, problem.groups)
+    stride = [axis.stride for axis in axes]
+    return F.conv3d(padded, w.double(), bias, stride, 0, dilation, problem.groups)
 
 
 def operands(problem: Problem, most: int = 2) -> tuple[Tensor, Tensor, Tensor | None]:

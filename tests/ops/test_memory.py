@@ -91,6 +91,29 @@ def test_sizes_dtypes_and_shapes_share_memory_of_the_same_bytes() -> None:
     assert memory.keeper(torch.empty(NUMBERS + 1))().data_ptr() != address
 
 
+def test_a_block_takes_several_forms_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    plain = memory._plain
+
+    def counted(nothing: Tensor, storage: torch.UntypedStorage, form: memory._Form) -> Tensor:
+        made.append(form)
+        return plain(nothing, storage, form)
+
+    monkeypatch.setattr(memory, "_plain", counted)
+    shapes = [(n, NUMBERS // n) for n in (1, 2, 4, 8, 16, 32)]
+    makers = [memory.keeper(torch.empty(shape)) for shape in shapes]
+    for makers_in_turn, news in ((makers[:2], 2), (makers, 18)):  # six are more than a block keeps
+        for _ in range(3):
+            for make, shape in zip(makers_in_turn, shapes, strict=False):
+                y = make()
+                assert tuple(y.shape) == shape and y.stride() == (shape[1], 1)
+                del y
+                assert memory.kept_bytes() == NUMBERS * 4
+        assert len(made) == news
+    held = makers[0]()
+    assert makers[1]().data_ptr() != held.data_ptr()  # however many forms there are
+
+
 def test_every_result_is_a_tensor_of_its_own() -> None:
     make = memory.keeper(torch.empty(4, NUMBERS // 4, dtype=torch.float32))
     other = memory.keeper(torch.empty(2, NUMBERS // 2, dtype=torch.int32))

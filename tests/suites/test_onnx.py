@@ -5,36 +5,46 @@ sum of magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", sec
 that far they may be from our float64 run; our float32 run then gets the error budget.
 """
 
-import warnings
+import importlib
+import re
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from onnx.backend.test.case import node
 from onnx.backend.test.loader import load_model_tests
 
 from faltung.tools.budget import Budget, assert_within, where_they_differ
 from suites import onnx_backend
 from suites.tally import spelled
 
-KINDS = ("node", "pytorch-converted", "pytorch-operator")
+KINDS = ("pytorch-converted", "pytorch-operator")  # besides single nodes
+OURS = re.compile(r"\w*Conv\w*|Col2Im")  # operators
+NAMED = re.compile(rf'"({OURS.pattern})"')  # in a file
 
 # roundings of one deformed sample besides its four products: the position, its two distances to
 # the pixel, the product of both, and the mask
 SAMPLING = 8
 
 
+def nodes():
+    """The cases of single nodes; files that name none of our operators are left alone, as each
+    computes its cases when it is imported, for five seconds in all."""
+    for path in Path(node.__file__).parent.glob("*.py"):
+        if NAMED.search(path.read_text()):
+            importlib.import_module(f"{node.__name__}.{path.stem}")
+    return list(node._NodeTestCases)
+
+
 def load():
     """Every published case of which some node is a convolution, an unfold or a fold."""
-    with warnings.catch_warnings():
-        # the cases of other operators are computed on the way, and some overflow on purpose
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"onnx\.backend\.test")
-        found = [case for kind in KINDS for case in load_model_tests(kind=kind)]
+    found = nodes() + [case for kind in KINDS for case in load_model_tests(kind=kind)]
     cases = {}
     for case in found:
         model = case.model or onnx.load(Path(case.model_dir, "model.onnx"))
-        if any("Conv" in n.op_type or n.op_type == "Col2Im" for n in model.graph.node):
+        if any(OURS.fullmatch(node.op_type) for node in model.graph.node):
             cases[f"{case.kind}-{case.name.removeprefix('test_')}"] = case, model
     return dict(sorted(cases.items()))
 

@@ -1,9 +1,6 @@
 """A residual in the sum: the same as PyTorch's addition, for every call that takes one."""
 
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +25,8 @@ from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM as winograd_cpu
 from faltung.ops.conv.residual import Adding
 from faltung.ops.naming import ACTIVATIONS
 from faltung.planning import Algorithm, algorithms, plan
+from forked import run_guarded
 
-TESTS = Path(__file__).parents[2]
 Whole = Callable[..., Tensor]
 
 CALLS: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
@@ -151,13 +148,7 @@ def test_stays_inside_its_memory(name: str) -> None:
     bent = name == "winograd_cpu"
     texts = [f"forward {text} cpu" for text in STORES if ("relu" in text or not bent)
              and not (bent and "k1x1" in text) and "n0" not in text]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "guard.py"), name, *texts],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    run_guarded(name, texts)
 
 
 def test_the_image_itself_without_a_batch_and_a_causal_one(whole: Whole) -> None:

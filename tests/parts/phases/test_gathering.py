@@ -1,12 +1,11 @@
-"""Phases of a strided convolution's input as channels: weights, and reading them into strips."""
+"""Phases of a strided convolution's input as channels: weights, and reading them into strips.
 
-import os
-import subprocess
-import sys
+Likewise such whose phases differ in their taps, which Winograd's filtering transforms as they are.
+"""
+
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +16,8 @@ from faltung.ops.conv.algorithms import winograd_cpu
 from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 from faltung.parts.phases.gathering import GatheredAxis, Gathering, gathered
+from forked import run_guarded
 
-TESTS = Path(__file__).parents[2]
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 ORDER = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -68,6 +67,16 @@ SHAPES = [
     "c9 o16 i5x6x* k3x3x3 s1x2x2 p1 bias channels_last float32",
     "c9 o12 i6x* k3x3 s2 p1 bias bfloat16",
     "c9 o12 i6x* k3x3 s2 p1 channels_last float16",
+    "c9 o17 i9x* k4x4 s2 p1 bias float32",
+    "c8 o33 i9x* k4x6 s2x3 p2 bias channels_last float32",
+    "c24 o18 i8x* k6x2 s2x1 p1 g2 bias float32",
+    "c9 o9 i* k8 s4 p3+7 float32",
+    "c40 o9 i* k10 s5 p2+0 bias float32",
+    "c9 o16 i5x6x* k3x4x4 s2 p1 float64",
+    "c9 o16 i7x4x* k4x2x4 s3x1x2 p1 bias channels_last float32",
+    "c9 o16 i7x4x* k5x3x3 s2x1x2 p2 bias channels_last float32",
+    "c9 o12 i6x* k4x4 s2 p1 bias bfloat16",
+    "c9 o12 i6x* k4x2 s2 p1 channels_last float16",
 ]
 STRUCTURE = [
     # sizes that stop early; padding beyond the kernel, and cropping; several blocks and chunks
@@ -76,6 +85,9 @@ STRUCTURE = [
     "c16 o9 i20x21 k5x5 s2 p2+0x0+3 channels_last float32",
     "c70 o130 i40x38 k3x3 s2 p1 bias float32",
     "c64 o100 i900 k5 s2 float32",
+    "c16 o9 i20x21 y4x4 k4x4 s2 p5x4 bias float32",
+    "c70 o130 i40x38 k4x4 s2 p1 bias float32",
+    "c64 o100 i900 k8 s4 float32",
 ]
 
 
@@ -128,9 +140,14 @@ def test_structure(words: str) -> None:
 
 
 def test_what_is_tested_is_what_is_meant() -> None:
+    gathers = 0
     for words in SHAPES:
         spec = ConvSpec.parse(f"forward n2 {words.replace('*', '33')} cpu")
-        assert isinstance(winograd_cpu._problem(spec).inlet, Gathering)
+        problem = winograd_cpu._problem(spec)
+        gathers += isinstance(problem.inlet, Gathering)
+        strides = [axis.stride for axis in (problem.depth, problem.high, problem.wide)]
+        assert (max(strides) == 1) == isinstance(problem.inlet, Gathering)
+    assert 9 <= gathers <= len(SHAPES) - 11
 
 
 @pytest.mark.parametrize("words", ["c20 o70 i30x33 k3x3 s2 p1 bias", "c20 o30 i900 k5 s2 p4"])
@@ -154,10 +171,4 @@ def test_stays_inside_its_memory() -> None:
     ]
     specs = [text for text in specs if not ALGORITHM.unsupported(ConvSpec.parse(text))]
     assert len(specs) > 15
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "guard.py"), ALGORITHM.name, *specs],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    run_guarded(ALGORITHM.name, specs)

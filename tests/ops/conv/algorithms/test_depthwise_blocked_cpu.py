@@ -1,12 +1,8 @@
 """What is special to depthwise routines that turn channels into lanes: blocks, rings, threads."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +12,7 @@ from faltung.machine import this_machine
 from faltung.ops.conv.algorithms import depthwise_blocked_cpu
 from faltung.ops.conv.algorithms.depthwise_blocked_cpu import ALGORITHM, _Layout
 from faltung.ops.conv.spec import ConvSpec
-
-GUARD = Path(__file__).parents[3] / "guard.py"
+from forked import run_guarded
 
 # each with every number of channels modulo the widest vector, and some past one and two of them
 CHANNELS = (*range(1, 18), 31, 32, 33)
@@ -42,25 +37,18 @@ PARTS = [
 ]
 
 
-def run_guarded(texts: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, str(GUARD), ALGORITHM.name, *texts],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
-
-
 @pytest.mark.parametrize("words", SHAPES)
 def test_every_number_of_channels_stays_inside_its_memory(words: str) -> None:
     *numbers, dtype = words.split()
-    run_guarded([f"forward n2 c{c} o{c} {' '.join(numbers)} g{c} {dtype} cpu" for c in CHANNELS])
+    run_guarded(
+        ALGORITHM.name,
+        [f"forward n2 c{c} o{c} {' '.join(numbers)} g{c} {dtype} cpu" for c in CHANNELS],
+    )
 
 
 @pytest.mark.parametrize("texts", [WIDTHS, RINGS, PARTS], ids=["widths", "rings", "parts"])
 def test_every_size_stays_inside_its_memory(texts: list[str]) -> None:
-    run_guarded(texts)
+    run_guarded(ALGORITHM.name, texts)
 
 
 @pytest.mark.parametrize("text", PARTS)

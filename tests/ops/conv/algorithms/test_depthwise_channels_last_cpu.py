@@ -1,12 +1,8 @@
 """What is special to depthwise routines of channels-last images: channels, memory, threads."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +15,7 @@ from faltung.ops.conv.algorithms import depthwise_channels_last_cpu as module
 from faltung.ops.conv.algorithms.depthwise_channels_last_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 from faltung.ops.naming import ACTIVATIONS
-
-GUARD = Path(__file__).parents[3] / "guard.py"
+from forked import run_guarded
 
 # each with every number of channels modulo the widest vector, and some past one and two of them
 CHANNELS = (*range(1, 18), 31, 32, 33)
@@ -38,30 +33,21 @@ WIDE = [
 ]
 
 
-def run_guarded(texts: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, str(GUARD), ALGORITHM.name, *texts],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
-
-
 @pytest.mark.parametrize("words", SHAPES)
 def test_every_number_of_channels_stays_inside_its_memory(words: str) -> None:
     *numbers, dtype = words.split()
     # one channel or one pixel is contiguous too, and another algorithm's
     run_guarded(
+        ALGORITHM.name,
         [
             f"forward n2 c{c} o{c} {' '.join(numbers)} g{c} channels_last {dtype} cpu"
             for c in CHANNELS[1:]
-        ]
+        ],
     )
 
 
 def test_wide_images_stay_inside_their_memory() -> None:
-    run_guarded(WIDE)
+    run_guarded(ALGORITHM.name, WIDE)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])

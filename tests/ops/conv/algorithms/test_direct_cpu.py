@@ -1,12 +1,8 @@
 """What is special to generated direct routines: every width and stride, both ends of memory."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,8 +17,8 @@ from faltung.ops.conv import row_cut
 from faltung.ops.conv.algorithms import direct_cpu
 from faltung.ops.conv.algorithms.direct_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
+from forked import run_guarded
 
-GUARD = Path(__file__).parents[3] / "guard.py"
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 # every width modulo the widest vector, and some past one and two of them
@@ -110,14 +106,8 @@ def test_every_width(words: str, between_nans: Callable[[Tensor], Tensor]) -> No
 
 def test_stays_inside_its_memory() -> None:
     texts = [text for words in SHAPES for text in spelled(words, EDGES)]
-    done = subprocess.run(
-        [sys.executable, str(GUARD), "direct_cpu", *texts, *WIDE[:3], *WIDE[7:8], *CHANNELS[:3],
-         *ALIGNED[1:4]],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    some = [*texts, *WIDE[:3], *WIDE[7:8], *CHANNELS[:3], *ALIGNED[1:4]]
+    run_guarded(ALGORITHM.name, some)
 
 
 @pytest.mark.parametrize("text", [*WIDE, *CHANNELS, *ALIGNED])

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import exact
 import faltung
+from exact import by_torch, spelled, whole_operands
 from faltung import functional as FF
 from faltung.lang.ops import Op
 from faltung.machine import this_machine
@@ -22,9 +24,8 @@ from faltung.ops.conv.algorithms.implicit_gemm_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 from faltung.parts.gemm.layout import GemmLayout
 from faltung.parts.gemm.routine import gemm_routine
+from forked import run_guarded
 
-GUARD = Path(__file__).parents[3] / "guard.py"
-CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 # every width up to the widest tiles, and some past one and two vectors
@@ -80,52 +81,8 @@ OTHERS = [
 ]
 
 
-def whole_operands(spec: ConvSpec) -> list[Tensor]:
-    shapes = [*spec.operand_shapes] + ([(spec.out_channels,)] if spec.bias else [])
-    # few enough ones that every sum is a number of bfloat16
-    most = 1 if spec.item_size == 2 else 4
-    return [torch.randint(-most, most + 1, shape).double() for shape in shapes]
-
-
-def by_torch(spec: ConvSpec, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    x = F.pad(x, [size for pair in reversed(spec.padding) for size in pair])
-    y = CONV[spec.dims](x, w, b, spec.stride, 0, spec.dilation, spec.groups)
-    y = y[(..., *(slice(size) for size in spec.output_size))]
-    return y.to(getattr(torch, spec.dtype))
-
-
-def laid_out(x: Tensor, spec: ConvSpec, between_nans: Callable[[Tensor], Tensor]) -> Tensor:
-    """The image between bands of NaN, in the order of the spec."""
-    if spec.layout == "contiguous":
-        return between_nans(x)
-    last = between_nans(x.permute(0, *range(2, x.dim()), 1).contiguous())
-    return last.permute(0, x.dim() - 1, *range(1, x.dim() - 1))
-
-
 def check(text: str, between_nans: Callable[[Tensor], Tensor]) -> None:
-    spec = ConvSpec.parse(text)
-    operands = whole_operands(spec)
-    x, *rest = [t.to(getattr(torch, spec.dtype)) for t in operands]
-    y = ALGORITHM.build(spec)(laid_out(x, spec, between_nans), *map(between_nans, rest))
-    assert torch.equal(y, by_torch(spec, *operands)), text
-    if spec.layout == "channels_last":
-        assert y.is_contiguous(memory_format=CHANNELS_LAST[y.dim()])
-    else:
-        assert y.is_contiguous()
-
-
-def spelled(words: str, widths: Sequence[int]) -> list[str]:
-    image, (*numbers, dtype) = " ".join(words.split()[:2]), words.split()[2:]
-    found = []
-    for width in widths:
-        text = f"forward n1 {image} i4x{width} {' '.join(numbers)} {dtype} cpu"
-        try:
-            ConvSpec.parse(text)
-        except faltung.ArgumentError:
-            continue  # the kernel is wider than so small an image
-        found.append(text)
-    assert len(found) >= len(widths) - 4
-    return found
+    exact.check(ALGORITHM, text, between_nans)
 
 
 @pytest.mark.parametrize("words", SHAPES)
@@ -141,13 +98,7 @@ def test_whole_numbers_to_the_bit(text: str, between_nans: Callable[[Tensor], Te
 
 def test_stays_inside_its_memory() -> None:
     texts = [text for words in SHAPES for text in spelled(words, EDGES)]
-    done = subprocess.run(
-        [sys.executable, str(GUARD), "implicit_gemm_cpu", *texts, *CHANNELS[5:9], OTHERS[4]],
-        capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    run_guarded(ALGORITHM.name, [*texts, *CHANNELS[5:9], OTHERS[4]])
 
 
 _ELSEWHERE = """

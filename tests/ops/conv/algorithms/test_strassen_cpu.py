@@ -1,12 +1,8 @@
 """What is special to seven products for eight: halves, pairs of places, phases side by side."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import faltung
+from exact import assert_result
 from faltung.lang.count import count
 from faltung.machine import this_machine
 from faltung.ops.conv.algorithms import strassen_cpu
@@ -21,9 +18,9 @@ from faltung.ops.conv.algorithms.strassen_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 from faltung.parts.strassen.problem import StrassenLayout
 from faltung.parts.strassen.routine import StrassenRoutine
+from forked import run_guarded
 from transposed import planned
 
-GUARD = Path(__file__).parents[3] / "guard.py"
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -83,24 +80,10 @@ def by_torch(spec: ConvSpec, x: Tensor, w: Tensor, b: Tensor | None = None) -> T
     return y.to(getattr(torch, spec.dtype))
 
 
-def laid_out(x: Tensor, spec: ConvSpec, between_nans: Callable[[Tensor], Tensor]) -> Tensor:
-    """The image between bands of NaN, in the order of the spec."""
-    if spec.layout == "contiguous":
-        return between_nans(x)
-    last = between_nans(x.permute(0, *range(2, x.dim()), 1).contiguous())
-    return last.permute(0, x.dim() - 1, *range(1, x.dim() - 1))
-
-
 def check(text: str, between_nans: Callable[[Tensor], Tensor]) -> None:
     spec = ConvSpec.parse(text)
     operands = whole_operands(spec)
-    x, *rest = [t.to(getattr(torch, spec.dtype)) for t in operands]
-    y = ALGORITHM.build(spec)(laid_out(x, spec, between_nans), *map(between_nans, rest))
-    assert torch.equal(y, by_torch(spec, *operands)), text
-    last = spec.layout == "channels_last"
-    assert y.is_contiguous(
-        memory_format=CHANNELS_LAST[y.dim()] if last else torch.contiguous_format
-    )
+    assert_result(ALGORITHM, spec, operands, by_torch(spec, *operands), between_nans)
 
 
 def spelled(words: str, widths: tuple[int, ...]) -> list[str]:
@@ -124,17 +107,7 @@ def test_whole_numbers_to_the_bit(text: str, between_nans: Callable[[Tensor], Te
 @pytest.mark.parametrize("level", ["", "avx2"])
 def test_stays_inside_its_memory(level: str) -> None:
     texts = [text for words in SHAPES for text in spelled(words, EDGES[:4] if level else EDGES)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    if level:
-        environment["FALTUNG_CPU"] = level
-    done = subprocess.run(
-        [sys.executable, str(GUARD), ALGORITHM.name, *texts, *CHANNELS[3:8], *OTHERS[4:6]],
-        capture_output=True, text=True, timeout=300, check=False, env=environment,
-    )  # fmt: skip
-    if level and "routines need fused multiply-add" in done.stderr:
-        pytest.skip("this machine has no AVX2")
-    assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-    assert done.stdout.endswith("fine\n")
+    run_guarded(ALGORITHM.name, [*texts, *CHANNELS[3:8], *OTHERS[4:6]], level)
 
 
 @pytest.mark.parametrize("text", [OTHERS[0], OTHERS[2], OTHERS[3], OTHERS[7], OTHERS[9]])

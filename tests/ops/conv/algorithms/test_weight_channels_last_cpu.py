@@ -9,15 +9,16 @@ import torch
 import faltung
 from faltung.ops.conv.algorithms.weight_channels_last_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from weight_problems import check_sums, problems, results_by_threads, run_guarded
+from forked import run_guarded
+from weight_problems import check_sums, problems, results_by_threads
 
 PROBLEMS = problems(ALGORITHM, "channels_last")
 
 
 def test_stays_inside_its_memory() -> None:
-    run_guarded(ALGORITHM, PROBLEMS)
+    run_guarded(ALGORITHM.name, PROBLEMS)
     run_guarded(
-        ALGORITHM,
+        ALGORITHM.name,
         [
             f"grad_weight n2 c{c} o{c} i4x5 k3x2 p1 g{c} channels_last float32 cpu"
             for c in range(2, 36)
@@ -26,7 +27,7 @@ def test_stays_inside_its_memory() -> None:
 
 
 def test_with_half_as_wide_vectors_and_half_as_many() -> None:
-    run_guarded(ALGORITHM, PROBLEMS[::3], FALTUNG_CPU="avx2")
+    run_guarded(ALGORITHM.name, PROBLEMS[::3], level="avx2")
 
 
 @pytest.mark.parametrize("text", PROBLEMS)

@@ -9,20 +9,22 @@ import torch
 import faltung
 from faltung.ops.conv.algorithms.weight_gemm_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from weight_problems import problems, results_by_threads, run_guarded
+from forked import run_guarded
+from weight_problems import problems, results_by_threads
 
 PROBLEMS = problems(ALGORITHM, "")
 
 
 def test_stays_inside_its_memory() -> None:
-    run_guarded(ALGORITHM, PROBLEMS)
+    run_guarded(ALGORITHM.name, PROBLEMS)
     run_guarded(
-        ALGORITHM, [f"grad_weight n2 c{c} o{37 - c} i4x5 k3x2 p1 float32 cpu" for c in range(1, 36)]
+        ALGORITHM.name,
+        [f"grad_weight n2 c{c} o{37 - c} i4x5 k3x2 p1 float32 cpu" for c in range(1, 36)],
     )
 
 
 def test_with_half_as_wide_vectors_and_half_as_many() -> None:
-    run_guarded(ALGORITHM, PROBLEMS[::3], FALTUNG_CPU="avx2")
+    run_guarded(ALGORITHM.name, PROBLEMS[::3], level="avx2")
 
 
 @pytest.mark.parametrize("text", PROBLEMS)
@@ -47,7 +49,7 @@ LAST = problems(ALGORITHM, "channels_last")
 
 
 def test_channels_last_stays_inside_its_memory() -> None:
-    run_guarded(ALGORITHM, LAST)
+    run_guarded(ALGORITHM.name, LAST)
 
 
 @pytest.mark.parametrize("text", LAST)

@@ -9,20 +9,22 @@ import torch
 import faltung
 from faltung.ops.conv.algorithms.weight_rows_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from weight_problems import check_sums, problems, results_by_threads, run_guarded
+from forked import run_guarded
+from weight_problems import check_sums, problems, results_by_threads
 
 PROBLEMS = problems(ALGORITHM, "")
 
 
 def test_stays_inside_its_memory() -> None:
-    run_guarded(ALGORITHM, PROBLEMS)
+    run_guarded(ALGORITHM.name, PROBLEMS)
     run_guarded(
-        ALGORITHM, [f"grad_weight n2 c2 o2 i3x{n} k3x3 p1 g2 float32 cpu" for n in range(1, 36)]
+        ALGORITHM.name,
+        [f"grad_weight n2 c2 o2 i3x{n} k3x3 p1 g2 float32 cpu" for n in range(1, 36)],
     )
 
 
 def test_with_half_as_wide_vectors_and_half_as_many() -> None:
-    run_guarded(ALGORITHM, PROBLEMS[::3], FALTUNG_CPU="avx2")
+    run_guarded(ALGORITHM.name, PROBLEMS[::3], level="avx2")
 
 
 @pytest.mark.parametrize("text", PROBLEMS)

@@ -10,7 +10,8 @@ import faltung
 from faltung.machine import this_machine
 from faltung.ops.conv.algorithms.weight_winograd_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
-from weight_problems import problems, results_by_threads, run_guarded
+from forked import run_guarded
+from weight_problems import problems, results_by_threads
 
 LAYOUTS = ("", "channels_last")
 # besides those that all gradients of weights are tried on: stride 1 and many tiles
@@ -33,9 +34,9 @@ PROBLEMS = [text for layout in LAYOUTS for text in problems(ALGORITHM, layout)] 
 
 
 def test_stays_inside_its_memory() -> None:
-    run_guarded(ALGORITHM, PROBLEMS)
+    run_guarded(ALGORITHM.name, PROBLEMS)
     run_guarded(
-        ALGORITHM,
+        ALGORITHM.name,
         [
             f"grad_weight n2 c{c} o{37 - c} i9x8 k3x2 p1 {layout} float32 cpu"
             for c in range(1, 36, 3)
@@ -45,7 +46,7 @@ def test_stays_inside_its_memory() -> None:
 
 
 def test_with_half_as_wide_vectors_and_half_as_many() -> None:
-    run_guarded(ALGORITHM, PROBLEMS[::2], FALTUNG_CPU="avx2")
+    run_guarded(ALGORITHM.name, PROBLEMS[::2], level="avx2")
 
 
 @pytest.mark.parametrize("text", PROBLEMS)

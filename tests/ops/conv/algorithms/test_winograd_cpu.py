@@ -20,6 +20,7 @@ from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
 from faltung.ops.packed import kept_bytes
 from faltung.tools.budget import Budget, assert_within, error_in_budgets
+from forked import run_guarded
 
 TESTS = Path(__file__).parents[3]
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -43,6 +44,14 @@ WINDOWS = [
 SIGNALS = [
     "c9 o17 i40 k3 p1 bias", "c9 o17 i301 k3 p16+0 d8", "c16 o8 i40 k5 p2", "c16 o8 i41 k2 p1+0",
     "c8 o8 i333 k4 p0+40 d13", "c16 o16 i50 k6 p3 g2", "c16 o16 i500 k3 p100 d100",
+    # filters in parts
+    "c16 o17 i61 k7 p3 bias", "c9 o16 i401 k11 p0+60 d5", "c32 o8 i33 k16 p9+7 g2",
+    "c16 o8 i9x31 k1x9 p0x4", "c4 o5 i90 k31 p15", "c8 o8 i5 k9 p4", "c32 o32 i700 k13 p60 d10",
+]  # fmt: skip
+STRIDED = [
+    "c16 o17 i60 k3 s2 bias", "c64 o9 i333 k3 s2 p0+1", "c9 o8 i80 k7 s3 p3", "c9 o8 i80 k8 s4 p3",
+    "c16 o9 i12x13 k3x3 s2 p1", "c33 o17 i9x14 k5x5 s2 p2 bias", "c9 o8 i9x8 k3x4 s1x3 p1",
+    "c16 o9 i7x8x9 k3x3x3 s2 p1", "c16 o16 i9x7x8 k3x5x3 s3x2x1 p1x2x1 g2",
 ]  # fmt: skip
 
 
@@ -61,7 +70,7 @@ def by_torch(spec: ConvSpec) -> Callable[..., Tensor]:
 
     def run(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         x = F.pad(x, [size for pair in reversed(spec.padding) for size in pair])
-        y = CONV[spec.dims](x, w, b, 1, 0, spec.dilation, spec.groups)
+        y = CONV[spec.dims](x, w, b, spec.stride, 0, spec.dilation, spec.groups)
         return y[(..., *(slice(n) for n in spec.output_size))]
 
     return run
@@ -80,7 +89,7 @@ def rectified(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape).relu() if len(shape) > 1 else torch.randn(shape)
 
 
-@pytest.mark.parametrize("spec", specs([*SIZES, *CHANNELS, *WINDOWS, *SIGNALS]), ids=str)
+@pytest.mark.parametrize("spec", specs([*SIZES, *CHANNELS, *WINDOWS, *SIGNALS, *STRIDED]), ids=str)
 def test_errors_stay_within_the_budget(
     spec: ConvSpec, between_nans: Callable[[Tensor], Tensor]
 ) -> None:
@@ -95,7 +104,10 @@ def test_errors_stay_within_the_budget(
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("text", [SIZES[3], CHANNELS[6], WINDOWS[1], WINDOWS[9], SIGNALS[1]])
+@pytest.mark.parametrize(
+    "text",
+    [SIZES[3], CHANNELS[6], WINDOWS[1], WINDOWS[9], SIGNALS[1], SIGNALS[8], STRIDED[1], STRIDED[5]],
+)
 def test_dtypes(text: str, dtype: str) -> None:
     for spec in specs([text], batch=2, dtype=dtype):
         operands = numbers(spec)
@@ -104,7 +116,9 @@ def test_dtypes(text: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [0, 3])
-@pytest.mark.parametrize("text", [SIZES[4], WINDOWS[13], WINDOWS[10], SIGNALS[0]])
+@pytest.mark.parametrize(
+    "text", [SIZES[4], WINDOWS[13], WINDOWS[10], SIGNALS[0], SIGNALS[7], STRIDED[0], STRIDED[7]]
+)
 def test_batches(text: str, batch: int) -> None:
     for spec in specs([text], batch=batch):
         operands = numbers(spec)
@@ -174,7 +188,7 @@ def test_a_weight_that_changed_is_transformed_again() -> None:
     "text",
     [
         "n1 c64 o200 i14x14 k3x3 p1", "n1 c20 o16 i40x44 k3x3 p1", "n2 c16 o32 i5x9x9 k3x3x3 p1",
-        "n1 c16 o48 i700 k3 p1",
+        "n1 c16 o48 i700 k3 p1", "n1 c64 o48 i700 k11 p5", "n1 c48 o64 i50x60 k3x3 s2 p1",
     ],
 )  # fmt: skip
 def test_same_bits_for_any_number_of_threads_and_in_its_memory_order(text: str) -> None:
@@ -201,16 +215,11 @@ def guarded(words: list[str]) -> list[str]:
 def test_stays_inside_its_memory() -> None:
     # compared with a run in ordinary memory, to the bit: of what is not exact, one with relu
     exact = ["c2 o3 i4x5 k3x3 p1", "c4 o6 i9x3 k3x3 p1+0x2 g2 bias", "c2 o2 i19 k2 d3"]
-    bent = [f"{text} relu" for text in (*SIZES[::3], *CHANNELS[::2], *WINDOWS[::2], *SIGNALS[::2])]
+    some = (*SIZES[::3], *CHANNELS[::2], *WINDOWS[::2], *SIGNALS[::2], *STRIDED)
+    bent = [f"{text} relu" for text in some]
     transposed = ["grad_input n1 c9 o8 i9x8 k3x3 p1 relu float32 cpu"]
     for some in (guarded(exact), guarded(bent), transposed):
-        done = subprocess.run(
-            [sys.executable, str(TESTS / "guard.py"), ALGORITHM.name, *some],
-            capture_output=True, text=True, timeout=300, check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "2"},
-        )  # fmt: skip
-        assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-2000:]}"
-        assert done.stdout.endswith("fine\n")
+        run_guarded(ALGORITHM.name, some)
 
 
 def test_on_shorter_vectors() -> None:
@@ -243,6 +252,24 @@ def test_real_layers_err_less_than_three_times_as_much_as_a_direct_sum(
         assert ours < ALGORITHM.error_factor * theirs
         # tiles that round less cost more: there is something to it
         assert ours > 0.3 * theirs
+
+
+@pytest.mark.parametrize("text", ["i2048 k11 p5", "i2048 k7 p3", "i1599 k3 s2"])
+def test_signals_err_less_than_three_times_as_much_as_a_direct_sum(text: str) -> None:
+    spec = ConvSpec.parse(f"forward n1 c64 o16 {text} float32 cpu")
+    run, taps = ALGORITHM.build(spec), spec.kernel_size[0]
+    for make in (torch.randn, rectified):
+        x, w = numbers(spec, make)
+        y64 = by_torch(spec)(x.double(), w.double())
+        padded = F.pad(x, spec.padding[0]).double()
+        seen = padded.unfold(2, taps, spec.stride[0])[0]  # [c, q, t]
+        direct = torch.zeros_like(y64)
+        for c in range(64):
+            for t in range(taps):
+                step = w[:, c, t, None].double() * seen[c, :, t]
+                direct = (direct + step).float().double()
+        ours, theirs = ((y.double() - y64).square().mean().sqrt() for y in (run(x, w), direct))
+        assert 0.3 * theirs < ours < ALGORITHM.error_factor * theirs
 
 
 def test_wrong_results_would_be_seen() -> None:
