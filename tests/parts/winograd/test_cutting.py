@@ -37,6 +37,9 @@ PROBLEMS = [
     image(28, 256, dilation=2), image(33, 64, dilation=12), image(30, 40, taps=5),
     image(32, 32, depth=PlainAxis(32, 32, 3, 1)), image(56, 64, dtype="float64"),
     image(1, 64, wide=PlainAxis(16000, 16000, 3, 8, 8), high=ONE), image(20, 100, groups=7),
+    image(1, 64, wide=PlainAxis(2048, 2048, 11, 25, 5), high=ONE),
+    image(1, 256, wide=PlainAxis(128, 128, 7, 3), high=ONE),
+    image(1, 512, wide=PlainAxis(1599, 799, 3, stride=2), high=ONE),
     image(9, 3), image(2, 16), image(17, 24, batch=0), image(6, 1000),
 ]  # fmt: skip
 
@@ -51,7 +54,7 @@ def test_cuts_fit(problem: Problem) -> None:
     assert layout.output_vectors <= layout.padded_vectors < layout.output_vectors + cutting.chunk
     registers = 32 if host_target().vector_bits == 512 else 16
     assert cutting.tiles * cutting.vectors + cutting.vectors + 1 <= registers
-    noise = [block.axis.transform.noise for block in (layout.high, layout.wide)]
+    noise = [block.axis.noise for block in (layout.high, layout.wide)]
     assert noise[0] * noise[1] <= 3
     for block in (layout.high, layout.wide):
         assert block.axis.transform.outputs <= min(
@@ -177,3 +180,36 @@ def test_a_batch_is_work_for_many() -> None:
     empty = cut(image(14, 256, batch=0), 3.0, CORE)
     assert empty is not None
     assert busy(empty, 2) == 1
+
+
+def test_only_rows_have_filters_in_parts() -> None:
+    long = PlainAxis(64, 64, 11, 5)
+    signal = cut(image(1, 64, wide=long, high=ONE), 3.0, CORE)
+    assert signal is not None and signal.wide.axis.parts == 3 and signal.cutting.high == 1
+    rows = cut(image(30, 64, wide=long, high=PlainAxis(30, 30)), 3.0, CORE)
+    assert rows is not None and rows.wide.axis.parts == 3 and rows.cutting.high == 1
+    assert cut(image(30, 64, taps=11), 3.0, CORE) is None
+    far = PlainAxis(9000, 9000, 11, 1000, 200)
+    assert cut(image(1, 64, wide=far, high=ONE), 3.0, CORE) is None
+
+
+def test_fewer_products_with_a_stride_and_for_long_filters() -> None:
+    for wide, share in (
+        (PlainAxis(512, 256, 3, 1, stride=2), 9 / 12),
+        (PlainAxis(512, 512, 11, 5), 21 / 44),
+        (PlainAxis(512, 512, 7, 3), 14 / 28),
+    ):
+        layout = cut(image(1, 64, wide=wide, high=ONE), 3.0, CORE)
+        assert layout is not None
+        flops = count(winograd_routine(layout)).flops
+        direct = 2 * 64 * 64 * wide.outputs * wide.taps
+        assert share < flops / direct < share + 0.1
+
+
+def test_a_weight_is_cold_only_once() -> None:
+    problem = image(1, 512, wide=PlainAxis(3199, 1599, 3, stride=2), high=ONE)
+    layout = cut(problem, 3.0, CORE)
+    assert layout is not None and layout.items > 2
+    warm, cold = (cycles(layout, replace(CORE, warmth=w)) for w in (1.0, 0.1))
+    read = layout.weights * 4 / CORE.bytes_per_cycle
+    assert warm < cold < warm + 10 * read

@@ -126,6 +126,49 @@ def test_signals(taps: int, m: int) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("stride", [(2, 2), (1, 2), (2, 1), (2, 3)], ids=str)
+@pytest.mark.parametrize("outputs", [(2, 2), (3, 4), (1, 4)], ids=str)
+def test_strides(outputs: tuple[int, int], stride: tuple[int, int], last: bool) -> None:
+    high, wide = (
+        PlainAxis(n, (n + low + after - taps) // s + 1, taps, low, stride=s)
+        for n, taps, s, low, after in ((17, 3, stride[0], 1, 1), (26, 5, stride[1], 2, 3))
+    )
+    problem = replace(PLAIN, high=high, wide=wide, last=last)
+    rows, columns = -(-high.outputs // outputs[0]), -(-wide.outputs // outputs[1])
+    for block in {(1, 1), (rows, columns), (max(1, rows - 1), max(1, columns - 2))}:
+        tiles = min(3, block[0] * block[1])
+        check(problem, outputs=outputs, high=block[0], wide=block[1], tiles=tiles)
+
+
+@BOTH
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_a_stride_of_the_depth(stride: int, last: bool) -> None:
+    depth = PlainAxis(9, (9 + 2 - 3) // stride + 1, 3, 1, stride=stride)
+    for planes in {1, 2, depth.outputs}:
+        check(replace(PLAIN, depth=depth, last=last, batch=2), planes=planes)
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize(("taps", "m"), [(7, 4), (7, 3), (11, 4), (11, 3), (6, 4), (13, 4)])
+def test_filters_in_parts(taps: int, m: int, dilation: int) -> None:
+    for size in range(m, m + 2 * dilation + 9, dilation):
+        wide = PlainAxis(size, size, taps, dilation * (taps // 2), dilation)
+        problem = replace(PLAIN, high=ONE, wide=wide, inputs=3, bias=True)
+        groups = -(-size // (m * dilation))
+        for some in {1, groups, max(1, groups - 1)}:
+            tiles = some * dilation
+            check(problem, outputs=(1, m), high=1, wide=tiles, tiles=min(tiles, 5))
+
+
+@BOTH
+def test_rows_of_filters_in_parts(last: bool) -> None:
+    high, wide = PlainAxis(5, 5), PlainAxis(21, 19, 9, 3)
+    depth = PlainAxis(4, 4, 3, 1)
+    problem = replace(PLAIN, high=high, wide=wide, depth=depth, last=last, batch=2)
+    check(problem, outputs=(1, 4), wide=3, tiles=2, planes=2)
+
+
+@BOTH
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_dtypes(dtype: str, last: bool) -> None:
     problem = replace(PLAIN, inputs=3, outputs=9, dtype=dtype, last=last, bias=True)

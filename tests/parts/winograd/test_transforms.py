@@ -13,13 +13,18 @@ from faltung.parts.winograd.transforms import (
     Matrix,
     Transform,
     mapped,
+    noise_in_parts,
     points,
+    sizes_in_parts,
     tile_sizes,
     transform,
     with_points,
 )
 
 KNOWN = [(m, r) for r in range(1, 9) for m in tile_sizes(r)]
+STRIDED = [
+    (m, r, s) for r in range(3, 11) for s in range(2, 5) for m in tile_sizes(r, s) if m > 1
+]  # fmt: skip
 
 
 def times(matrix: Matrix, vector: list[Fraction]) -> list[Fraction]:
@@ -37,7 +42,21 @@ def test_they_filter_exactly(m: int, r: int) -> None:
     assert times(t.at, products) == expected
 
 
-@pytest.mark.parametrize(("m", "r"), [(m, r) for m, r in KNOWN if m > 1])
+@pytest.mark.parametrize(("m", "r", "s"), STRIDED)
+def test_strided_ones_filter_exactly(m: int, r: int, s: int) -> None:
+    t = transform(m, r, s)
+    assert [len(t.at), len(t.g), len(t.bt), t.size] == [m, *[s * (m - 1) + r] * 3]
+    weights = [Fraction((-2) ** k + k, 7) for k in range(r)]
+    inputs = [Fraction(3**k - 5 * k, 11) for k in range(t.size)]
+    products = [a * b for a, b in zip(times(t.g, weights), times(t.bt, inputs), strict=True)]
+    expected = [sum(weights[k] * inputs[s * i + k] for k in range(r)) for i in range(m)]
+    assert times(t.at, products) == expected
+    assert t.size < m * r
+    phases = [transform(m, -(-(r - phase) // s)).noise for phase in range(s)]
+    assert min(phases) - 1e-9 <= t.noise <= max(phases) + 1e-9
+
+
+@pytest.mark.parametrize(("m", "r"), [(m, r) for m, r in KNOWN if min(m, r) > 1])
 def test_they_are_those_of_the_teaching_version(m: int, r: int) -> None:
     t = transform(m, r)
     matrices = cook_toom(m, r, points(m + r - 2))
@@ -59,7 +78,10 @@ def test_any_points_filter_exactly(m: int) -> None:
 
 def test_what_is_known() -> None:
     assert tile_sizes(3) == (1, 2, 3, 4)
-    assert tile_sizes(11) == (1,)
+    assert tile_sizes(11) == tile_sizes(2, 3) == tile_sizes(2, 2) == (1,)
+    assert tile_sizes(5, 2) == (1, 2, 3, 4)
+    assert sizes_in_parts(2) == () and sizes_in_parts(7) == (3, 4)
+    assert all(1 <= noise_in_parts(m) < 3 for m in sizes_in_parts(7))
     for m, r in KNOWN:
         assert transform(m, r) is transform(m, r)
         assert transform(m, r).noise >= 1
@@ -76,16 +98,16 @@ def test_points_differ_come_in_pairs_and_are_short(count: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["at", "bt"])
-@pytest.mark.parametrize(("m", "r"), KNOWN)
-def test_float32_holds_every_entry(m: int, r: int, name: str) -> None:
-    for entry in itertools.chain(*getattr(transform(m, r), name)):
+@pytest.mark.parametrize("tile", [*KNOWN, *STRIDED])
+def test_float32_holds_every_entry(tile: tuple[int, ...], name: str) -> None:
+    for entry in itertools.chain(*getattr(transform(*tile), name)):
         assert Fraction(float(np.float32(float(entry)))) == entry
 
 
 @pytest.mark.parametrize("name", ["at", "bt"])
-@pytest.mark.parametrize(("m", "r"), KNOWN)
-def test_what_is_recorded_is_the_map(m: int, r: int, name: str) -> None:
-    t = transform(m, r)
+@pytest.mark.parametrize("tile", [*KNOWN, *STRIDED])
+def test_what_is_recorded_is_the_map(tile: tuple[int, ...], name: str) -> None:
+    t = transform(*tile)
     matrix: Matrix = getattr(t, name)
     asked: list[Fraction] = []
     routine = Routine("map")

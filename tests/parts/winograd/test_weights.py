@@ -75,3 +75,19 @@ def test_where_each_number_lies(
         row, column = divmod(product, len(g_wide))
         at = (group * channels[1] + o, c, tap, row, column)
         assert abs(flat[place].double() - right[at]) <= slack[at], index
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("taps", "m"), [(7, 4), (11, 3)])
+def test_parts_follow_each_other(taps: int, m: int, way: str) -> None:
+    one, wide, lanes = PlainAxis(), PlainAxis(40, 40, taps), 4
+    problem = Problem(1, 1, 5, 8, one, one, wide, "float32", last=False)
+    layout = Layout(problem, Cutting(lanes, (1, m), 1, 1, 1, 1, vectors=2, chunk=2))
+    parts, w = -(-taps // m), torch.randn(8, 5, 1, 1, taps)
+    made = transformed_weight(layout, *lying(problem, w, way)).view(2 * m - 1, parts, 5, 8)
+    filled = torch.nn.functional.pad(w.double(), (0, parts * m - taps)).view(8, 5, parts, m)
+    right = torch.einsum("nk,ocpk->npco", matrix(m, m), filled)
+    magnitude = torch.einsum("nk,ocpk->npco", matrix(m, m).abs(), filled.abs())
+    slack = 2 * m * torch.finfo(torch.float64).eps * magnitude
+    slack += torch.finfo(torch.float32).eps / 2 * right.abs()
+    assert ((made.double() - right).abs() <= slack).all()

@@ -41,7 +41,7 @@ def gathered(
     """The convolution of all phases of an axis, and where its inputs are.
 
     >>> gathered(56, 28, kernel_size=3, stride=2, low=1)[0]
-    PlainAxis(inputs=29, outputs=28, taps=2, low=0, dilation=1)
+    PlainAxis(inputs=29, outputs=28, taps=2, low=0, dilation=1, stride=1)
     """
     turns = -(-kernel_size // stride)
     plain = PlainAxis(outputs + turns - 1, outputs, turns)

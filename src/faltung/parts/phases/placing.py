@@ -55,7 +55,7 @@ def placed(axis: PhaseAxis) -> tuple[PlainAxis, PlacedAxis]:
 
     >>> plain, places = placed(PhaseAxis(32, 4, stride=2, low=1, dilation=1, sources=16))
     >>> plain
-    PlainAxis(inputs=16, outputs=17, taps=2, low=1, dilation=1)
+    PlainAxis(inputs=16, outputs=17, taps=2, low=1, dilation=1, stride=1)
     >>> places.start
     -1
     """

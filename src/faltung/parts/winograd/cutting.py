@@ -14,8 +14,8 @@ from math import ceil, lcm, log2, prod
 
 from ...lang.target import host_target
 from .problem import Cutting, Layout, Problem
-from .tiles import PlainAxis, TiledAxis, block_sizes
-from .transforms import Transform, tile_sizes, transform
+from .tiles import TiledAxis, block_sizes, sizes_of, tiled
+from .transforms import Transform
 
 _BLOCKS = (4, 8, 16, 32, 64, 112)  # tiles of a block to try, at most
 _PROMISING = 4  # sizes of tiles to try with all blocks,
@@ -32,6 +32,8 @@ _STARTING = 30.0  # to begin and end the sums of a tile
 _NEAREST = 24 << 10  # bytes of the nearest cache that weights may fill
 _NEAR = 48.0  # bytes a cycle from the second cache,
 _FITS = 0.6  # if this part of it suffices; if twice as much does not, from beyond
+_OWN = 0.5  # of it, beyond which a block's strips and transformed tiles push each other out,
+_PUSHED_OUT = 2.5  # and how often they then are copied from and to farther away
 _SHARED = 8  # images of this many second caches come from memory
 _STRETCH = 20.0  # for each stretch of it, three times as much for one that is written
 _MISSED = 1.3  # what lies beyond the second cache takes so many times as long as copying it
@@ -46,7 +48,7 @@ class Core:
     near: int
     bytes_per_cycle: float = 6.0
     warmth: float = 1.0
-    """What part of that weights reach: less, where other layers have pushed them out."""
+    """What part of that weights reach, when they are first read: other layers push them out."""
 
 
 @lru_cache(maxsize=1024)
@@ -129,13 +131,14 @@ def cycles(layout: Layout, core: Core) -> float:
     pixels_in, pixels_out = prod(layout.input_pixels), prod(layout.output_pixels)
     moving = _COPIED if p.last else _TURNED + log2(cutting.lanes)
     t_high, t_wide = layout.high.axis.transform, layout.wide.axis.transform
-    inputs = pixels_in * moving + layout.tiles * _transforming(t_high, t_wide, "bt")
+    inputs = pixels_in * moving + layout.tiles_read * _transforming(t_high, t_wide, "bt")
     outputs = pixels_out * moving + layout.tiles * _transforming(t_high, t_wide, "at")
     read, products = _planes_read(layout), p.depth.executed
     return (
         blocks * read * cutting.shares * layout.input_vectors * inputs
         + blocks * p.depth.outputs * layout.output_vectors * outputs
         + _multiplying(layout, core, blocks, products)
+        + _leaving(layout, core, blocks)
         + _memory(layout, core)
     )
 
@@ -145,8 +148,8 @@ def _planes_read(layout: Layout) -> float:
     depth = layout.problem.depth
     if depth.taps == 1 or depth.dilation > 1:
         return depth.executed
-    repeated = (layout.plane_blocks - 1) * (depth.taps - 1)
-    return min(depth.executed, min(depth.inputs, depth.outputs + depth.taps - 1) + repeated)
+    repeated = (layout.plane_blocks - 1) * max(depth.taps - depth.stride, 0)
+    return min(depth.executed, min(depth.inputs, depth.seen) + repeated)
 
 
 def _transforming(high: Transform, wide: Transform, matrix: str) -> float:
@@ -164,18 +167,22 @@ def _multiplying(layout: Layout, core: Core, blocks: int, planes: int) -> float:
     # two multiply-adds begin in a cycle, and one takes four
     step = max(sums / 2, loads * _LOADING, 4.0) / _EFFICIENCY
     groups = ceil(layout.tiles / cutting.tiles) * (layout.padded_vectors // cutting.vectors)
-    taps = planes / p.depth.outputs
+    terms = planes / p.depth.outputs * layout.wide.axis.parts * p.inputs
     computing = float(blocks * layout.products * p.depth.outputs * groups)
-    computing *= taps * p.inputs * step + _STARTING + sums
+    computing *= terms * step + _STARTING + sums
     weights = layout.weights * p.item_size / p.groups
     working = (sum(layout.scratch)) * p.item_size
     # inputs are read again in the order in which they lie, which the processor foresees
     again = layout.transformed * (1 + _FORESEEN * layout.chunks)
-    strip = p.inputs * cutting.vectors * cutting.lanes * p.item_size
+    strip = layout.wide.axis.parts * p.inputs * cutting.vectors * cutting.lanes * p.item_size
     passes = 1 if strip <= _NEAREST else ceil(layout.tiles / cutting.tiles)
     cold = replace(core, bytes_per_cycle=core.bytes_per_cycle * core.warmth)
-    once = weights / _speed(weights + working, cold) + (passes - 1) * weights / (2 * _NEAR)
-    reading = blocks * planes / p.depth.taps * once
+    reads, first = blocks * planes / p.depth.taps, p.batch and p.groups
+    reading = weights * (
+        first / _speed(weights + working, cold)
+        + max(reads - first, 0) / _speed(weights + working, core)
+        + reads * (passes - 1) / (2 * _NEAR)
+    )
     if (speed := _speed(working, core)) < _NEAR:
         reading += blocks * p.depth.outputs * again * p.item_size / speed
     hidden = float((computing**_SHARPNESS + reading**_SHARPNESS) ** (1 / _SHARPNESS))
@@ -184,6 +191,14 @@ def _multiplying(layout: Layout, core: Core, blocks: int, planes: int) -> float:
     if layout.sums * p.item_size > _NEAREST:
         waiting = sums / _speed(layout.sums * p.item_size, core)
     return hidden + blocks * p.depth.outputs * waiting
+
+
+def _leaving(layout: Layout, core: Core, blocks: int) -> float:
+    """What it costs that a block's own memory does not stay in the second cache."""
+    own = sum(layout.scratch) * layout.problem.item_size
+    far = min(1.0, max(0.0, own / core.near / _OWN - 1))
+    times = blocks * layout.problem.depth.outputs * layout.cutting.shares
+    return _PUSHED_OUT * far * times * own / core.bytes_per_cycle
 
 
 def _speed(used: float, core: Core) -> float:
@@ -231,32 +246,32 @@ def _tiles(problem: Problem, most_noise: float) -> Iterator[tuple[int, int]]:
     """
     bearable = most_noise * min(1.0, (problem.inputs + 2) / 10)
     axes = (problem.high, problem.wide)
-    sizes = [
-        [m for m in tile_sizes(axis.taps) if m <= min(axis.inputs, axis.outputs)] for axis in axes
-    ]
+    sizes = [[m for m in sizes_of(axis) if m <= min(axis.inputs, axis.outputs)] for axis in axes]
     for high in sizes[0]:
         for wide in sizes[1]:
             if high == wide == 1:
                 continue  # nothing would be saved
-            both = [transform(m, axis.taps) for m, axis in zip((high, wide), axes, strict=True)]
-            if both[0].noise * both[1].noise <= bearable:
+            both = [tiled(axis, m) for m, axis in zip((high, wide), axes, strict=True)]
+            if both[0].noise * both[1].noise <= bearable and _fit(*both):
                 yield high, wide
+
+
+def _fit(high: TiledAxis, wide: TiledAxis) -> bool:
+    """Whether a row of tiles is a block of what parts of filters see, where there are such."""
+    in_parts = high.parts == 1 and high.plain.taps == 1 and wide.dilation <= _BLOCKS[-1]
+    return high.parts == wide.parts == 1 or in_parts
 
 
 def _least(problem: Problem, outputs: tuple[int, int], core: Core) -> float:
     """Cycles without which no cut into such tiles can do: products, and reading weights once."""
     p = problem
-    high, wide = (_tiled(plain, m) for plain, m in zip((p.high, p.wide), outputs, strict=True))
+    high, wide = (tiled(plain, m) for plain, m in zip((p.high, p.wide), outputs, strict=True))
     tiles = high.groups * high.dilation * wide.groups * wide.dilation
     weights = high.transform.size * wide.transform.size * p.inputs * p.outputs
     lanes = host_target().lanes(p.item_size)
-    products = p.batch * p.groups * p.depth.executed * tiles * weights / (2 * lanes)
-    size = p.depth.taps * weights * p.item_size
+    products = p.batch * p.groups * p.depth.executed * wide.parts * tiles * weights / (2 * lanes)
+    size = p.depth.taps * wide.parts * weights * p.item_size
     return products + p.groups * size / _speed(size, core)
-
-
-def _tiled(plain: PlainAxis, outputs: int) -> TiledAxis:
-    return TiledAxis(plain, transform(outputs, plain.taps))
 
 
 def _blocks(problem: Problem, outputs: tuple[int, int]) -> Iterator[Cutting]:
@@ -265,12 +280,13 @@ def _blocks(problem: Problem, outputs: tuple[int, int]) -> Iterator[Cutting]:
     while lanes > 4 and problem.outputs <= lanes // 2:
         lanes //= 2
     axes = (problem.high, problem.wide)
-    high, wide = (_tiled(plain, m) for plain, m in zip(axes, outputs, strict=True))
+    high, wide = (tiled(plain, m) for plain, m in zip(axes, outputs, strict=True))
     shapes = set()
     for most in _BLOCKS:
         for across in {most, ceil(most / 2)}:
-            columns = block_sizes(wide, across)[-1]
-            rows = block_sizes(high, max(1, most // columns))[-1]
+            least = wide.dilation if wide.parts > 1 else 1
+            columns = block_sizes(wide, max(across, least))[-1]
+            rows = 1 if wide.parts > 1 else block_sizes(high, max(1, most // columns))[-1]
             shapes.add((rows, columns))
     vectors = -(-problem.outputs // lanes)
     for rows, columns in sorted(shapes):

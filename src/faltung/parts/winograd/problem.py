@@ -13,8 +13,7 @@ from math import prod
 from ..gemm.sharing import own_numbers
 from .outlet import Inlet, Outlet
 from .strips import line_of
-from .tiles import Block, PlainAxis, TiledAxis
-from .transforms import transform
+from .tiles import Block, PlainAxis, tiled
 
 _LINE = 64  # bytes
 _FEW_LINES = 12  # so far apart, the tiles that are summed together still lie in different sets
@@ -97,18 +96,12 @@ class Layout:
     @cached_property
     def high(self) -> Block:
         """Blocks of tiles from top to bottom."""
-        plain = self.problem.high
-        return Block(
-            TiledAxis(plain, transform(self.cutting.outputs[0], plain.taps)), self.cutting.high
-        )
+        return Block(tiled(self.problem.high, self.cutting.outputs[0]), self.cutting.high)
 
     @cached_property
     def wide(self) -> Block:
         """Blocks of tiles from left to right."""
-        plain = self.problem.wide
-        return Block(
-            TiledAxis(plain, transform(self.cutting.outputs[1], plain.taps)), self.cutting.wide
-        )
+        return Block(tiled(self.problem.wide, self.cutting.outputs[1]), self.cutting.wide)
 
     @cached_property
     def products(self) -> int:
@@ -125,6 +118,19 @@ class Layout:
     def tiles(self) -> int:
         """Tiles of a block."""
         return self.cutting.high * self.cutting.wide
+
+    @cached_property
+    def tiles_read(self) -> int:
+        """Tiles whose inputs a block transforms: its own, and those that parts of filters see.
+
+        With such parts a block has one row of tiles.
+        """
+        return self.cutting.high * (self.cutting.wide + self.wide.axis.halo)
+
+    @cached_property
+    def terms(self) -> int:
+        """Numbers of a transformed weight that are multiplied for one sum."""
+        return self.problem.depth.taps * self.wide.axis.parts * self.problem.inputs
 
     @cached_property
     def input_vectors(self) -> int:
@@ -188,7 +194,7 @@ class Layout:
     @cached_property
     def input_step(self) -> int:
         """Transformed inputs: from one of the n² products to the next."""
-        return self._odd_lines(self.tiles * self.tile_step)
+        return self._odd_lines(self.tiles_read * self.tile_step)
 
     @cached_property
     def plane_step(self) -> int:
@@ -243,8 +249,8 @@ class Layout:
     def weights(self) -> int:
         """The transformed weight."""
         p = self.problem
-        depth = p.depth.taps * self.products
-        return p.groups * self.padded_vectors * self.cutting.lanes * p.inputs * depth
+        outputs = p.groups * self.padded_vectors * self.cutting.lanes
+        return outputs * self.products * self.terms
 
     def _odd_lines(self, numbers: int) -> int:
         """Rounded up to an odd number of cache lines, so that not all steps meet in one set."""

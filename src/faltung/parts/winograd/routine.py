@@ -45,7 +45,7 @@ class _Recording:
     """The routine being recorded.
 
     Buffers: y, x, the transformed weight u [group, chunk, product, tile of vectors, depth tap,
-    input channel, vectors of output channels], `layout.factors`, strip of inputs, V [plane,
+    part, input channel, vectors of output channels], `layout.factors`, strip of inputs, V [plane,
     product, tile, channel], M [product, tile, channel], strip of outputs, bias, residual.
     """
 
@@ -105,7 +105,8 @@ class _Recording:
         if depth.reads_all:
             return self.r.const(0), self.r.const(depth.taps)
         return taps_inside(
-            self.r, self.plane, input_size=depth.inputs, kernel_size=depth.taps, stride=1,
+            self.r, self.plane, input_size=depth.inputs, kernel_size=depth.taps,
+            stride=depth.stride,
             low=depth.low, dilation=depth.dilation,
         )  # fmt: skip
 
@@ -113,7 +114,7 @@ class _Recording:
         """Where the transformed plane that a tap reads begins in V."""
         depth = self.problem.depth
         if depth.dilation == 1:
-            tap = (self.plane + tap) % depth.taps if depth.taps > 1 else tap
+            tap = (self.plane * depth.stride + tap) % depth.taps if depth.taps > 1 else tap
         return tap * self.layout.plane_step
 
     def transform_inputs(self, is_first: Value) -> None:
@@ -121,11 +122,12 @@ class _Recording:
         r, p, depth = self.r, self.problem, self.problem.depth
         begin, end = self.depth_taps()
         if depth.dilation == 1:
-            begin = r.maximum(begin, r.select(is_first, r.const(0), r.const(depth.taps - 1)))
+            known = r.const(max(depth.taps - depth.stride, 0))
+            begin = r.maximum(begin, r.select(is_first, r.const(0), known))
         runs = self.input_runs()
         together = self.layout.input_strip
         with r.loop(begin, end) as taps, r.loop(0, self.layout.input_vectors, together) as strips:
-            plane = self.plane - depth.low + taps.index * depth.dilation
+            plane = self.plane * depth.stride - depth.low + taps.index * depth.dilation
             of = Channels(
                 self.n, plane, self.group * p.inputs, p.inputs, strips.index, r.const(together)
             )
@@ -134,14 +136,15 @@ class _Recording:
             else:
                 self.pixels.fill(self.x, of, *runs)
             at = self.kept_at(taps.index)
-            self.each_tile(
-                lambda tile, line, column: self.transform_tile(of, at, tile, line, column)
-            )
+            with self.high.each_read(r) as (row, line), self.wide.each_read(r) as (place, column):
+                tile = row * (self.cutting.wide + self.wide.axis.halo) + place
+                self.transform_tile(of, at, tile, line, column)
 
     def input_runs(self) -> tuple[Runs, Runs]:
         found = []
         for block, (first, _) in zip((self.high, self.wide), self.places, strict=True):
-            found.append(Runs(first - block.axis.plain.low, *block.input_runs, block.axis.dilation))
+            begin = first * block.axis.plain.stride - block.axis.plain.low
+            found.append(Runs(begin, *block.input_runs, block.axis.dilation))
         return found[0], found[1]
 
     def each_tile(self, body: Callable[[Value, Value, Value], None]) -> None:
@@ -193,7 +196,7 @@ class _Recording:
         """M of the block for a chunk of output channels."""
         r, layout, cutting = self.r, self.layout, self.cutting
         taps = self.depth_taps()
-        one = cutting.vectors * self.lanes * self.problem.inputs * self.problem.depth.taps
+        one = cutting.vectors * self.lanes * layout.terms
         together = cutting.chunk // cutting.vectors
         chunk = self.group * layout.chunks + chunk
         with r.loop(0, layout.products) as products, r.loop(0, together) as vectors:
@@ -219,10 +222,22 @@ class _Recording:
         r, count = self.r, self.cutting.tiles * self.cutting.vectors
         sums = [r.const(0, self.problem.kind, self.lanes)] * count
         if self.problem.depth.taps == 1 and self.problem.depth.reads_all:
-            return self.over_channels(sums, v, u)
-        one = self.cutting.vectors * self.lanes * self.problem.inputs
+            return self.over_parts(sums, v, u)
+        one = self.cutting.vectors * self.lanes * self.problem.inputs * self.wide.axis.parts
         with r.loop(*taps, carried=sums) as loop:
             at = v + self.kept_at(loop.index)
+            loop.carry(*self.over_parts(loop.carried, at, u + loop.index * one))
+        return list(loop.results)
+
+    def over_parts(self, sums: Sequence[Value], v: Value, u: Value) -> list[Value]:
+        """Sums of products over the parts of a filter; those of the next ones see later tiles."""
+        axis = self.wide.axis
+        if axis.parts == 1:
+            return self.over_channels(sums, v, u)
+        one = self.cutting.vectors * self.lanes * self.problem.inputs
+        apart = axis.dilation * self.layout.tile_step
+        with self.r.loop(0, axis.parts, carried=sums) as loop:
+            at = v + loop.index * apart
             loop.carry(*self.over_channels(loop.carried, at, u + loop.index * one))
         return list(loop.results)
 

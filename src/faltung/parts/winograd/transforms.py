@@ -11,6 +11,10 @@ The points are chosen for small rounding errors: pairs ±a, which also share mos
 additions, all of few binary digits, so that Aᵀ and Bᵀ are exact in float32. What they cost in
 accuracy is measured (`noise`) and stands in docs/design/008-winograd.md.
 
+With a stride of s, the taps t ≡ ρ (mod s) read only every s-th number: each phase ρ is a filter of
+its own, of ⌈(r − ρ)/s⌉ taps, transformed by itself, and the outputs of all are added up. So F(m, r)
+takes n = s·(m − 1) + r products of as many inputs. A phase of one tap has the numbers themselves.
+
 Source: Blahut, "Fast Algorithms for Signal Processing", 2010, section 5.2; Lavin and Gray,
 arXiv 1509.09308; choice of points: Barabasz et al., arXiv 1803.10986, and Alam et al.,
 arXiv 2201.10369.
@@ -20,11 +24,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from math import prod
+from math import inf, prod, sqrt
 
 from ...lang.routine import Routine, Value
 
-Matrix = tuple[tuple[Fraction, ...], ...]
+Column = tuple[Fraction, ...]
+Matrix = tuple[Column, ...]
 
 # by n; the least product of rounded magnitudes of all sets of sixteenths, see `points`
 _PAIRS: dict[int, tuple[Fraction, ...]] = {
@@ -47,6 +52,9 @@ _NOISE = {
     (2, 7): 4.1,
 }  # fmt: skip
 
+# the same for longer filters that are sums of such with as many taps as a tile has outputs
+_NOISE_IN_PARTS = {3: 1.3, 4: 2.3}
+
 
 @dataclass(frozen=True, eq=False)
 class Transform:
@@ -65,11 +73,13 @@ class Transform:
     """G [n, r]: filter to factors."""
     bt: Matrix
     """Bᵀ [n, n]: tile to factors."""
+    noise: float = inf
+    """Rounding error in float32 as a multiple of a direct sum's; axes multiply."""
 
     @property
     def size(self) -> int:
         """n: inputs of a tile, and products."""
-        return self.outputs + self.taps - 1
+        return len(self.bt)
 
     @cached_property
     def a(self) -> Matrix:
@@ -108,19 +118,34 @@ class Transform:
         found = [c for name in names for c in _counted(getattr(self, name))[0]]
         return tuple(dict.fromkeys(found))
 
-    @property
-    def noise(self) -> float:
-        """Rounding error in float32 as a multiple of a direct sum's; axes multiply."""
-        return 1.0 if self.outputs == 1 else _NOISE[self.outputs, self.taps]
 
-
-def tile_sizes(taps: int) -> tuple[int, ...]:
+def tile_sizes(taps: int, stride: int = 1) -> tuple[int, ...]:
     """Every m for which F(m, taps) is known; 1 saves nothing, but costs no accuracy either.
 
     >>> tile_sizes(3)
     (1, 2, 3, 4)
+    >>> tile_sizes(3, stride=2)
+    (1, 2, 3, 4)
     """
-    return (1, *(m for m, r in _NOISE if r == taps))
+    if taps < stride:
+        return (1,)
+    several = {r for r in _phases(taps, stride) if r > 1}
+    tried = sorted({m for m, r in _NOISE if r in several})
+    return (1, *(m for m in tried if all((m, r) in _NOISE for r in several)))
+
+
+def sizes_in_parts(taps: int) -> tuple[int, ...]:
+    """Every m so that a filter too long for one may be ⌈taps / m⌉ of F(m, m).
+
+    >>> sizes_in_parts(11)
+    (3, 4)
+    """
+    return tuple(m for m in _NOISE_IN_PARTS if taps > m)
+
+
+def noise_in_parts(outputs: int) -> float:
+    """The rounding error of a filter in parts of as many taps."""
+    return _NOISE_IN_PARTS[outputs]
 
 
 def points(count: int) -> tuple[Fraction, ...]:
@@ -134,7 +159,7 @@ def points(count: int) -> tuple[Fraction, ...]:
 
 
 @lru_cache(maxsize=64)
-def transform(outputs: int, taps: int) -> Transform:
+def transform(outputs: int, taps: int, stride: int = 1) -> Transform:
     """F(outputs, taps); for one output, every tap is a product.
 
     >>> f = transform(2, 3)
@@ -142,9 +167,48 @@ def transform(outputs: int, taps: int) -> Transform:
     ['1 1 1 0', '0 1 -1 1']
     """
     if outputs == 1:
-        one = tuple(tuple(Fraction(n == k) for k in range(taps)) for n in range(taps))
-        return Transform(outputs, taps, ((_ONE,) * taps,), one, one)
+        return Transform(1, taps, ((_ONE,) * taps,), _unit(taps), _unit(taps), 1.0)
+    if taps == 1:
+        column = tuple((_ONE,) for _ in range(outputs))
+        return Transform(outputs, 1, _unit(outputs), column, _unit(outputs), 1.0)
+    if stride > 1:
+        return _strided(outputs, taps, stride)
     return with_points(outputs, taps, points(outputs + taps - 2))
+
+
+def _unit(count: int) -> Matrix:
+    return tuple(tuple(Fraction(n == k) for k in range(count)) for n in range(count))
+
+
+def _phases(taps: int, stride: int) -> list[int]:
+    """How many taps each phase has."""
+    return [-(-(taps - phase) // stride) for phase in range(min(stride, taps))]
+
+
+def _strided(outputs: int, taps: int, stride: int) -> Transform:
+    """The transforms of all phases, one after the other, on every s-th number and tap."""
+    parts = [transform(outputs, count) for count in _phases(taps, stride)]
+    size = stride * (outputs - 1) + taps
+    bt, g = (
+        tuple(
+            _spread(row, phase, stride, width)
+            for phase, part in enumerate(parts)
+            for row in getattr(part, name)
+        )
+        for name, width in (("bt", size), ("g", taps))
+    )  # fmt: skip
+    at = tuple(
+        tuple(c for row in rows for c in row) for rows in zip(*(p.at for p in parts), strict=True)
+    )
+    noise = sqrt(sum(part.taps * part.noise**2 for part in parts) / taps)
+    return Transform(outputs, taps, at, g, bt, noise)
+
+
+def _spread(row: Sequence[Fraction], first: int, step: int, count: int) -> Column:
+    """A row whose entries belong to every so many numbers of `count`."""
+    found = [_ZERO] * count
+    found[first::step] = row
+    return tuple(found)
 
 
 def with_points(outputs: int, taps: int, a: tuple[Fraction, ...]) -> Transform:
@@ -160,8 +224,9 @@ def with_points(outputs: int, taps: int, a: tuple[Fraction, ...]) -> Transform:
     g = [tuple(p / n_j for p in _powers(a_j, taps)) for a_j, n_j in zip(a, scales, strict=True)]
     bt = [*((*_with_roots(rest), Fraction(0)) for rest in others), _with_roots(a)]
     return Transform(
-        outputs, taps, tuple(zip(*columns, strict=True)), (*g, _leading(taps)), tuple(bt)
-    )
+        outputs, taps, tuple(zip(*columns, strict=True)), (*g, _leading(taps)), tuple(bt),
+        _NOISE.get((outputs, taps), inf),
+    )  # fmt: skip
 
 
 def mapped(
@@ -208,7 +273,6 @@ def _counted(matrix: Matrix) -> tuple[dict[Fraction, None], int]:
     return found, sum(op.name in ("add", "sub", "mul", "fma") for op in r.body[0].body)
 
 
-Column = tuple[Fraction, ...]
 _ZERO, _ONE = Fraction(0), Fraction(1)
 
 

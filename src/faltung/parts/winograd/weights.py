@@ -1,6 +1,8 @@
 """A weight transformed for Winograd's filtering, in the order in which the routine reads it.
 
-    U[group, chunk, product, tile of vectors, depth tap, c, lane] = (G w Gᵀ)[o, c], o of the lane
+    U[group, chunk, product, tile of vectors, depth tap, part, c, lane] = (G w Gᵀ)[o, c]
+
+where o is the channel of the lane. A filter in parts has 0 for the taps that the last part lacks.
 
 Worked out in float64 and rounded once. Lanes are output channels, which lie far apart in most
 weights: squares of output channels × neighbours in memory are turned in registers on their way to a
@@ -98,6 +100,7 @@ class FilterRoutine:
         p, vectors = self.p, layout.cutting.vectors
         self.block = min(self.lanes, p.inputs)
         self.blocks = -(-p.inputs // self.block)
+        self.parts = layout.wide.axis.parts
         self.tiles = layout.padded_vectors // vectors
         r = self.r = Routine("winograd_filters", p.groups * self.tiles * self.blocks)
         self.u = r.writes("u", p.wide_dtype, layout.weights)
@@ -118,13 +121,13 @@ class FilterRoutine:
         together = cutting.chunk // cutting.vectors
         chunk = group * self.layout.chunks + tile // together
         width = cutting.vectors * self.lanes
-        self.step = together * p.depth.taps * p.inputs * width
-        place = (chunk * self.layout.products * together + tile % together) * p.depth.taps
-        to = (place * p.inputs + first) * width + number * self.lanes
+        self.step = together * self.layout.terms * width
+        place = (chunk * self.layout.products * together + tile % together) * self.layout.terms
+        to = (place + first) * width + number * self.lanes
         if filters.output != 1:
             self.turn(source, count)
         with r.loop(0, count) as inputs, r.loop(0, p.depth.taps) as depth:
-            at = to + (depth.index * p.inputs + inputs.index) * width
+            at = to + (depth.index * (self.parts * p.inputs) + inputs.index) * width
             self.transform(source, inputs.index, depth.index, at)
 
     # -- reading ----------------------------------------------------------------------------------
@@ -176,13 +179,22 @@ class FilterRoutine:
     # -- transforming -----------------------------------------------------------------------------
 
     def transform(self, source: Value, number: Value, depth: Value, to: Value) -> None:
-        """G w Gᵀ of a vector of filters."""
-        r = self.r
+        """G w Gᵀ of a vector of filters, part by part."""
         values = self.taps_of(source, number, depth)
-        single = self.p.kind == "f32"
-        if single:
-            values = [[r.widen(value) for value in row] for row in values]
-        g_high, g_wide = (b.axis.transform.g for b in (self.layout.high, self.layout.wide))
+        if self.p.kind == "f32":
+            values = [[self.r.widen(value) for value in row] for row in values]
+        taps = self.layout.wide.axis.transform.taps
+        apart = self.p.inputs * self.layout.cutting.vectors * self.lanes
+        for part in range(self.parts):
+            self.put([row[part * taps : part * taps + taps] for row in values], to + part * apart)
+
+    def put(self, values: list[list[Value]], to: Value) -> None:
+        """One part; the taps of the last that are not there are 0."""
+        r, single = self.r, self.p.kind == "f32"
+        axes = (self.layout.high.axis, self.layout.wide.axis)
+        missing = axes[1].transform.taps - len(values[0])
+        values = [[*row, *[r.const(0, "f64", self.lanes)] * missing] for row in values]
+        g_high, g_wide = (axis.transform.g for axis in axes)
         rows = [mapped(r, g_wide, row, self.factor) for row in values]
         for column, some in enumerate(zip(*rows, strict=True)):
             for row, product in enumerate(mapped(r, g_high, some, self.factor)):

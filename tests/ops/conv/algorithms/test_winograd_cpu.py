@@ -215,8 +215,8 @@ def guarded(words: list[str]) -> list[str]:
 def test_stays_inside_its_memory() -> None:
     # compared with a run in ordinary memory, to the bit: of what is not exact, one with relu
     exact = ["c2 o3 i4x5 k3x3 p1", "c4 o6 i9x3 k3x3 p1+0x2 g2 bias", "c2 o2 i19 k2 d3"]
-    some = (*SIZES[::3], *CHANNELS[::2], *WINDOWS[::2], *SIGNALS[::2], *STRIDED)
-    bent = [f"{text} relu" for text in some]
+    plain = (*SIZES[::3], *CHANNELS[::2], *WINDOWS[::2], *SIGNALS[::2], *STRIDED)
+    bent = [f"{text} relu" for text in plain]
     transposed = ["grad_input n1 c9 o8 i9x8 k3x3 p1 relu float32 cpu"]
     for some in (guarded(exact), guarded(bent), transposed):
         run_guarded(ALGORITHM.name, some)

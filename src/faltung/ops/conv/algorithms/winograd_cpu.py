@@ -20,12 +20,14 @@ below three times as large (docs/design/008-winograd.md); tiles that would excee
 and `accuracy="exact"` never uses any. An infinite or NaN input makes all outputs of its tiles NaN,
 not only those that see it.
 
-A convolution with a stride of s is one of s times as many input channels and as many times fewer
-taps, likewise (`parts/phases/gathering.py`).
+A convolution with a stride of s has a transform of its own (`parts/winograd/transforms.py`); or,
+where s divides the kernel, it is one of s times as many input channels and as many times fewer
+taps, likewise (`parts/phases/gathering.py`). Filters of 7 and more taps along a row are sums of
+such of 3 or 4 taps (`parts/winograd/tiles.py`): 21 products for 44 with 11 taps.
 
-Used for windows of 2 to 6 taps along rows, columns or both, dense and grouped, where strides count
-as so many times fewer taps. Not for one or two channels a group, of which a direct sum is more
-exact, nor for strides together with dilations.
+Used for windows of 2 to 6 taps along rows, columns or both, and longer ones along rows alone,
+dense and grouped, where strides count as so many times fewer taps. Not for one or two channels a
+group, of which a direct sum is more exact, nor for strides together with dilations.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308.
 """
@@ -69,9 +71,9 @@ _WEIGHT_SECONDS = 20e-6  # to transform a weight, and so many times
 _WRITING = 2.0  # what it takes to copy as much as the transformed one,
 _REARRANGING = 20e-9  # besides what a number takes that has to be put elsewhere first
 _BESIDES = 1.1  # cycles as they were seen, to those that are counted,
-_WARMTH = 0.45  # of the speed of copying: weights, which come from memory in a network;
+_WARMTH = 0.65  # of the speed of copying: weights, which come from memory in a network;
 _LUKEWARM = 0.7  # or, so that tiles suit both, do not always
-_PLACING = 1.25  # and where results of phases are put to their places, or inputs gathered
+_PLACING = 1.1  # and where results of phases are put to their places, or inputs gathered
 _GATHERING = 1.3
 _WORTHWHILE = 1.3  # how many more lanes phases must fill to lie side by side
 _PARTS = (activation, gather_panel, gathering, phases, placing, taps, transpose, winograd_problem,
@@ -243,7 +245,7 @@ def _problem(spec: ConvSpec) -> Problem:
     inputs, outputs = spec.in_channels // spec.groups, spec.out_channels // spec.groups
     if spec.task == "forward":
         found = [_plain(axis) for axis in spec.axes]
-        if max(spec.stride) > 1:
+        if _gathers(spec):
             gathers = [_gathered(axis) for axis in spec.axes]
             found = [plain for plain, _ in gathers]
             first, second, third = (*[GatheredAxis()] * missing, *(axis for _, axis in gathers))
@@ -273,7 +275,19 @@ def _problem(spec: ConvSpec) -> Problem:
 def _plain(axis: Axis) -> PlainAxis:
     """An axis of a convolution."""
     dilation = axis.dilation if axis.kernel_size > 1 else 1
-    return PlainAxis(axis.input_size, axis.output_size, axis.kernel_size, axis.padding[0], dilation)
+    return PlainAxis(
+        axis.input_size, axis.output_size, axis.kernel_size, axis.padding[0], dilation, axis.stride
+    )
+
+
+def _gathers(spec: ConvSpec) -> bool:
+    """Whether a convolution with strides is done as one of stride 1 and more channels.
+
+    Where the phases of an axis have different numbers of taps, that would fill them up with zeros;
+    where they have the same, it has their products summed in registers.
+    """
+    pairs = list(zip(spec.kernel_size, spec.stride, strict=True))[-2:]
+    return max(spec.stride) > 1 and all(k % s == 0 for k, s in pairs)
 
 
 def _gathered(axis: Axis) -> tuple[PlainAxis, GatheredAxis]:
