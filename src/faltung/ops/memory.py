@@ -11,11 +11,12 @@ routine writes, and that takes longer than many a convolution: a depthwise one o
 of the machine's copying speed in memory it knows and at 0.4 in new memory. PyTorch's allocator for
 GPUs keeps memory for that reason, and so does ONNX Runtime.
 
-A block is a storage that we hold, and a tensor on it that nobody else ever sees. It is free when
-these two are all: then no tensor, view, array or graph is left that could see it. A result is what
-`Parameter` would make of our tensor: a plain one, with a version counter and sizes of its own. At
-most `MOST_KEPT` bytes are held; the oldest are let go first, and what is in use then is freed by
-its last user, as always. See docs/design/006.
+A block is a storage that we hold, and a tensor on it that nobody else ever sees, or one for each of
+the forms that its results take in turn. It is free when these are all: then no tensor, view, array
+or graph is left that could see it. A result is what `Parameter` would make of such a tensor: a
+plain one, with a version counter and sizes of its own. At most `MOST_KEPT` bytes are held; the
+oldest are let go first, and what is in use then is freed by its last user, as always. See
+docs/design/006.
 """
 
 import sys
@@ -43,6 +44,7 @@ _infers = torch.is_inference_mode_enabled
 _use_count: Callable[[int], int] = getattr(torch._C, "_storage_Use_Count", id)
 _another = torch.Tensor._make_subclass
 _MOST_ASKED = 8  # blocks of the right size that are asked whether they are free
+_MOST_FORMS = 4  # of a block, that its results take in turn
 
 
 # shape, strides and dtype
@@ -50,21 +52,35 @@ _Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
 
 class _Block:
-    """A storage that we keep, what it was when we began to, and our tensor on it."""
+    """A storage that we keep, what it was when we began to, and our tensors on it."""
 
-    __slots__ = ("address", "form", "number", "size", "storage", "tensor")
+    __slots__ = ("address", "forms", "number", "size", "storage")
 
     def __init__(self, tensor: Tensor, size: int, nothing: Tensor, form: _Form) -> None:
         self.storage = tensor.untyped_storage()
         self.address = tensor.data_ptr()
         self.number = self.storage._cdata
         self.size = size
-        with torch.inference_mode(mode=False):
-            self.take(nothing, form)
+        self.forms: list[tuple[_Form, Tensor]] = []
+        self.like(nothing, form)
 
-    def take(self, nothing: Tensor, form: _Form) -> None:
-        """Give our tensor another form; `nothing` is an empty one of the right dtype."""
-        self.tensor, self.form = _plain(nothing, self.storage, form), form
+    def like(self, nothing: Tensor, form: _Form) -> Tensor:
+        """Our tensor of that form, the last one used first; `nothing` is empty, of its dtype.
+
+        To make one is a quarter of all that a result costs, or more where PyTorch's code is not
+        near; and layers whose results are equally large in other shapes take turns.
+        """
+        forms = self.forms
+        for number, (known, tensor) in enumerate(forms):
+            if known is form or known == form:
+                if number:
+                    forms.insert(0, forms.pop(number))
+                return tensor
+        with torch.inference_mode(mode=False):
+            made = _plain(nothing, self.storage, form)
+        forms.insert(0, (form, made))
+        del forms[_MOST_FORMS:]
+        return made
 
     def unchanged(self) -> bool:
         """Whether it is still that memory: whoever had it may have resized or shared it."""
@@ -72,8 +88,9 @@ class _Block:
         return storage.data_ptr() == self.address and storage.nbytes() == self.size
 
     def users(self) -> tuple[int, int]:
-        """How many hold the storage, in PyTorch and in Python, where each storage is one object."""
-        return _use_count(self.number), sys.getrefcount(self.storage)
+        """How many hold the storage besides our tensors: in PyTorch, and in Python, where each
+        storage is one object."""
+        return _use_count(self.number) - len(self.forms), sys.getrefcount(self.storage)
 
 
 # By size, the oldest size first. Whoever looks at a block takes it out of its deque meanwhile, so
@@ -167,12 +184,10 @@ def _kept(model: Tensor, size: int, nothing: Tensor, form: _Form, free: tuple[in
 
 
 def _result(block: _Block, nothing: Tensor, form: _Form) -> Tensor:
-    """A tensor on a free block; the second time of the same form half as dear as by `set_`."""
+    """A tensor on a free block; from the second time of the same form on half as dear."""
     if _infers():
         return _plain(nothing, block.storage, form)
-    if block.form is not form and block.form != form:
-        block.take(nothing, form)
-    return _another(Tensor, block.tensor.data)
+    return _another(Tensor, block.like(nothing, form).data)
 
 
 def _plain(nothing: Tensor, storage: torch.UntypedStorage, form: _Form) -> Tensor:

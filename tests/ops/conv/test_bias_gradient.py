@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from faltung.ops.conv.algorithms import weight_channels_last_cpu, weight_rows_cpu
-from faltung.ops.conv.bias_gradient import OnTheWay
+from faltung.ops.conv.bias_gradient import OnTheWay, rounded
 from faltung.ops.conv.spec import ConvSpec
 
 
@@ -25,3 +25,11 @@ def test_routines_of_small_groups_find_it() -> None:
     ):
         spec = ConvSpec.parse(f"grad_weight n1 c8 o8 i6x6 k3x3 p1 g2 {layout} float32 cpu")
         assert isinstance(algorithm.build(spec), OnTheWay)
+
+
+def test_gradients_are_rounded_only_if_they_are_wider() -> None:
+    gw, gb = torch.randn(2, 3), torch.randn(3)
+    same = rounded(gw, gb, torch.float32)
+    assert same[0] is gw and same[1] is gb
+    narrow = rounded(gw, gb, torch.bfloat16)
+    assert torch.equal(narrow[0], gw.bfloat16()) and torch.equal(narrow[1], gb.bfloat16())

@@ -33,3 +33,21 @@ def test_tiles_of_rows(inputs: int, outputs: int, rows: Span, lanes: int, regist
     last += (max(taps.count for taps in p.column_classes) - 1) * p.column_classes[0].apart
     assert last + layout.gy_pitch <= layout.x_pitch
     assert layout.cycles > 0
+
+
+@pytest.mark.parametrize("lanes", [4, 16])
+@pytest.mark.parametrize(
+    "span", [Span(28, 56, 3, 2, 1), Span(9, 33, 5, 4, 3), Span(12, 30, 2, 3, 0, 2), Span(5, 9, 9)]
+)
+def test_real_numbers_of_a_row(span: Span, lanes: int) -> None:
+    p = RowsProblem(1, 1, 1, 1, Span(), Span(4, 4), span, "float32", lanes, 16)
+    layout = best_rows_layout(p)
+    first = layout.first_place * span.stride
+    real = [
+        flag
+        for at in range(0, layout.x_columns, lanes)
+        for part in layout.real(at)
+        for flag in part
+    ]
+    assert len(real) == layout.x_columns * span.stride
+    assert real == [0 <= first + n < span.inputs for n in range(len(real))]

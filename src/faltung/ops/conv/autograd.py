@@ -36,10 +36,6 @@ from .bias_gradient import OnTheWay
 from .operator import arguments_of, call_operator
 from .spec import ConvSpec
 
-# what tells a view from another tensor: a result that an algorithm has cut out of something larger
-# is none to forward mode, which would look for a tangent of the whole
-_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
-
 _FIRST, _SECOND, _CT = "first", "second", "ct"
 _DERIVATIVES = {
     "forward": (("grad_input", _CT, _SECOND), ("grad_weight", _FIRST, _CT)),
@@ -239,6 +235,12 @@ def _derived(
     return (*grads, ct if wanted[3] else None, None)
 
 
+def _whole(y: Tensor) -> Tensor:
+    """The same as no view: what an algorithm has cut out of something larger is no view of anything
+    that is differentiated, though forward mode would look for a tangent of the whole."""
+    return y.data if y._is_view() else y
+
+
 def _of_bias(ct: Tensor) -> Tensor:
     return ct.sum([0, *range(2, ct.dim())])
 
@@ -264,15 +266,13 @@ class Conv(torch.autograd.Function):
         # the derivative in one operand needs the other
         ctx.save_for_backward(first if wanted[1] else None, second if wanted[0] else None)
         if residual is None and not _modes() and forward_ad._current_level < 0:
-            with torch._C._ExcludeDispatchKeyGuard(_VIEWS):  # also where it became known
-                plan = job.known(first, second, bias, second.requires_grad)
-                if plan is not None:
-                    return _run(plan, first, second, bias, None)
+            plan = job.known(first, second, bias, second.requires_grad)
+            if plan is not None:
+                return _whole(_run(plan, first, second, bias, None))
         ctx.save_for_forward(first, second)
         if is_traced(first, second, bias, residual):
             return _one_level_down(first, second, bias, residual, job)
-        with torch._C._ExcludeDispatchKeyGuard(_VIEWS):
-            return job.run(first, second, bias, residual, second.requires_grad)
+        return _whole(job.run(first, second, bias, residual, second.requires_grad))
 
     @staticmethod
     def backward(ctx: Any, ct: Tensor) -> _Grads:

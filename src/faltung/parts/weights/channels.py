@@ -27,9 +27,9 @@ from ..opaque import opaque
 from ..taps import taps_inside
 from ..transpose import transposed
 from .channels_layout import ChannelsLayout
+from .gy_sums import with_sum
 from .taps import TapRun
 
-_ADDED = 4  # pixels of gy that are added at the same time, as an addition takes four cycles
 _ASKED = 2  # the cache into which pixels are brought that are used later
 
 
@@ -111,26 +111,16 @@ class ChannelSums:
         line = (self.image * p.depth.outputs + self.od) * p.rows.outputs + self.row
         first = line * p.columns.outputs * step + self.block * together
         count = self.rows * p.columns.outputs
-        whole = count // _ADDED * _ADDED
         sums = self.first_sum(self.block) + self.layout.weight_numbers
         exist = r.minimum((p.groups - self.block * p.together) * p.outputs, together)
         with r.loop(0, p.gy_vectors * lanes, lanes) as vectors:
             at, real = first + vectors.index, self.below(exist - vectors.index)
             total = r.load(self.sums, sums + vectors.index, lanes)
-            nothing = [self.zero] * (_ADDED - 1)
-            with r.loop(0, whole, _ADDED, carried=[total, *nothing]) as loop:
-                pixels = [
-                    r.load(self.gy, at + (loop.index + n) * step, lanes, real)
-                    for n in range(_ADDED)
-                ]
-                loop.carry(*(a + b for a, b in zip(loop.carried, pixels, strict=True)))
-            total, *others = loop.results
-            for other in others:
-                total = total + other
-            with r.loop(whole, count, carried=[total]) as loop:
-                pixel = r.load(self.gy, at + loop.index * step, lanes, real)
-                loop.carry(loop.carried[0] + pixel)
-            r.store(self.sums, sums + vectors.index, loop.results[0])
+
+            def pixel(n: Value, at: Value = at, real: Value = real) -> Value:
+                return r.load(self.gy, at + n * step, lanes, real)
+
+            r.store(self.sums, sums + vectors.index, with_sum(r, total, count, pixel))
 
     def zeros(self, buffer: Buffer, begin: Operand, end: Operand) -> None:
         """Zeros from one place of a buffer up to another."""

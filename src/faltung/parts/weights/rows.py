@@ -12,18 +12,19 @@ The gradient of a bias, Σ_{n, q} gy[n, o, q], is added up from gy's panel on th
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from math import prod
 
-from ...lang.routine import Routine, Value
+from ...lang.routine import Operand, Routine, Value
 from ..gemm.gather_panel import Copying, Run
 from ..lane_sums import lane_sums
 from ..lanes import every
 from ..opaque import opaque
 from ..taps import taps_inside
+from .gy_sums import with_sum
+from .rows_ahead import Place, RowsAhead
 from .rows_layout import RowsLayout
 from .taps import TapRun
-
-_ADDED = 4  # vectors of gy that are added at the same time, as an addition takes four cycles
 
 
 class RowsRoutine:
@@ -52,8 +53,6 @@ class RowsRoutine:
         """The weights of a block of output channels, from a part of the sum."""
         r, p, layout = self.r, self.p, self.layout
         part, block = item % layout.parts, item // layout.parts
-        blocks = p.outputs // p.held
-        self.group, self.output = block // blocks, block % blocks * p.held
         weights = p.held * p.inputs * p.taps
         self.of_bias = weights * self.lanes
         with r.loop(0, weights + p.held) as loop:
@@ -61,7 +60,9 @@ class RowsRoutine:
         self.zero_rows()
         share = -(-layout.visits // layout.parts)
         with r.loop(part * share, r.minimum((part + 1) * share, layout.visits)) as visits:
-            self.visit(visits.index)
+            after = visits.index + 1
+            then = self.place(block + after // layout.visits, after % layout.visits)
+            self.visit(self.place(block, visits.index), then)
         at = part * p.numbers + block * weights
         with r.loop(0, weights, self.lanes) as loop:
             first = loop.index * self.lanes
@@ -70,7 +71,7 @@ class RowsRoutine:
             ]
             left = r.below(weights - loop.index, self.lanes)
             r.store(self.gw, at + loop.index, lane_sums(r, vectors), left)
-        first = (part * p.groups + self.group) * p.outputs + self.output
+        first = part * (p.groups * p.outputs) + block * p.held
         with r.loop(0, p.held) as loop:
             total = r.load(self.sums, self.of_bias + loop.index * self.lanes, self.lanes)
             r.store(self.gb, first + loop.index, r.sum(total))
@@ -85,12 +86,18 @@ class RowsRoutine:
                 r.store(self.panel, at, self.zero)
                 r.store(self.panel, at + (layout.gy_plane - numbers), self.zero)
 
-    def visit(self, visit: Value) -> None:
-        """A chunk of rows of an output plane of an image."""
-        r, p, layout = self.r, self.p, self.layout
+    def place(self, block: Value, visit: Value) -> Place:
+        """What a block visits: a chunk of rows of an output plane of an image."""
+        p, layout = self.p, self.layout
         chunk, visit = visit % layout.chunks, visit // layout.chunks
-        self.od, self.image = visit % p.depth.outputs, visit // p.depth.outputs
-        self.row = chunk * layout.chunk
+        plane, image = visit % p.depth.outputs, visit // p.depth.outputs
+        group = block // (p.outputs // p.held)
+        return Place(image, block * p.held, group, plane, chunk * layout.chunk)
+
+    def visit(self, now: Place, then: Place) -> None:
+        """Add up what a chunk gives, and ask for the one that follows."""
+        r, p, layout = self.r, self.p, self.layout
+        self.now, self.od, self.row = now, now.plane, now.row
         self.rows = r.minimum(layout.chunk, p.rows.outputs - self.row)
         self.fill_gy()
         depth = p.depth
@@ -102,6 +109,7 @@ class RowsRoutine:
             plane = self.od * depth.stride - depth.low + taps.index * depth.dilation
             self.fill_x(channels.index, plane)
             rest = channels.index * depth.kernel_size + taps.index
+            self.ahead = RowsAhead(r, layout, self.x, self.gy, now, then, channels.index)
             with r.loop(0, p.held, layout.tile.outputs) as outputs:
                 self.output_in_panel = outputs.index
                 first = outputs.index * (p.inputs * p.taps)
@@ -115,7 +123,7 @@ class RowsRoutine:
         r, p, layout = self.r, self.p, self.layout
         copying = Copying(r, self.gy, self.panel, self.lanes)
         columns, pitch = p.columns.outputs, layout.gy_pitch
-        channel = (self.image * p.groups + self.group) * p.outputs + self.output
+        channel = self.now.image * (p.groups * p.outputs) + self.now.channel
         with r.loop(0, p.held) as planes:
             source = (channel + planes.index) * self.y_size
             source = source + (self.od * p.rows.outputs + self.row) * columns
@@ -130,25 +138,17 @@ class RowsRoutine:
 
     def add_up(self, first: Value, to: Value) -> None:
         """Add the numbers of gy in the panel to a sum."""
-        r, count = self.r, self.rows * self.layout.gy_pitch
-        step = _ADDED * self.lanes
-        whole = count // step * step
-        with r.loop(0, whole, step, carried=[self.zero] * _ADDED) as loop:
-            at = first + loop.index
-            vectors = [r.load(self.panel, at + n * self.lanes, self.lanes) for n in range(_ADDED)]
-            loop.carry(*(a + b for a, b in zip(loop.carried, vectors, strict=True)))
-        total = r.load(self.sums, to, self.lanes)
-        for part in loop.results:
-            total = total + part
-        with r.loop(whole, count, self.lanes, carried=[total]) as loop:
-            loop.carry(loop.carried[0] + r.load(self.panel, first + loop.index, self.lanes))
-        r.store(self.sums, to, loop.results[0])
+        r, lanes = self.r, self.lanes
+        count = self.rows * (self.layout.gy_pitch // lanes)
+        total = r.load(self.sums, to, lanes)
+        total = with_sum(r, total, count, lambda n: r.load(self.panel, first + n * lanes, lanes))
+        r.store(self.sums, to, total)
 
     def fill_x(self, channel: Value, plane: Value) -> None:
         """Copy the rows of x that the chunk sees."""
         r, p, layout = self.r, self.p, self.layout
         top = self.row * p.rows.stride - p.rows.low
-        source = (self.image * p.groups + self.group) * p.inputs + channel
+        source = (self.now.image * p.groups + self.now.group) * p.inputs + channel
         source = (source * p.depth.inputs + plane) * p.rows.inputs
         end = r.minimum(top + layout.x_rows, p.rows.inputs)
         with r.loop(r.maximum(top, 0), end) as rows:
@@ -171,18 +171,36 @@ class RowsRoutine:
             self.fill_numbers(first, to)
 
     def fill_phases(self, first: Value, to: Value) -> None:
-        """The phases of a row, picked from whole vectors."""
-        r, span, layout, lanes = self.r, self.p.columns, self.layout, self.lanes
-        with r.loop(0, layout.x_columns, lanes) as loop:
-            place = (loop.index + layout.first_place) * span.stride
-            parts = []
-            for n in range(span.stride):
-                at = place + n * lanes
-                real = r.below(span.inputs - at, lanes) & ~r.below(0 - at, lanes)
-                parts.append(r.load(self.x, first + at, lanes, real))
-            for n, phase in enumerate(layout.phases):
-                picked = every(r, parts, phase)
-                r.store(self.panel, to + n * layout.x_columns + loop.index, picked)
+        """The phases of a row, picked from whole vectors; loops where all of them are alike.
+
+        Which numbers are padding is known, so nobody asks: masks made at every vector took as long
+        as everything else together.
+        """
+        r, lanes = self.r, self.lanes
+        for there, some in groupby(range(0, self.layout.x_columns, lanes), self.layout.real):
+            ats = list(some)
+            known = {flag for lane in there for flag in lane}
+            if len(known) > 1 or len(ats) == 1:
+                for at in ats:
+                    self.phases_of_vector(first, to, at, there)
+            else:
+                with r.loop(ats[0], ats[-1] + 1, lanes) as loop:
+                    self.phases_of_vector(first, to, loop.index, there)
+
+    def phases_of_vector(
+        self, first: Value, to: Value, at: Operand, there: Sequence[Sequence[bool]]
+    ) -> None:
+        """A vector of every phase of a row; `there` says what is no padding."""
+        r, layout, lanes = self.r, self.layout, self.lanes
+        place = (at + layout.first_place) * len(there)
+        parts = [
+            r.load(self.x, first + (place + n * lanes), lanes, None if all(real) else r.mask(real))
+            if any(real)
+            else self.zero
+            for n, real in enumerate(there)
+        ]
+        for n, phase in enumerate(layout.phases):
+            r.store(self.panel, to + (at + n * layout.x_columns), every(r, parts, phase))
 
     def fill_numbers(self, first: Value, to: Value) -> None:
         """The phases of a row, number by number."""
@@ -200,17 +218,27 @@ class RowsRoutine:
 
     def passes(self) -> None:
         """All groups of taps, over the chunk in the panels."""
-        r = self.r
-        for rows, columns in self.layout.passes():
+        r, layout = self.r, self.layout
+        tile, groups = self.output_in_panel // layout.tile.outputs, 0
+        for rows, columns in layout.passes():
             with (
                 r.loop(rows.begin, rows.end, rows.size) as outer,
                 r.loop(columns.begin, columns.end, columns.size) as inner,
             ):
-                self.group_of_taps(rows, outer.index, columns, inner.index)
+                number = None
+                if groups < layout.asking_groups:
+                    number = (outer.index - rows.begin) // rows.size * columns.groups + groups
+                    number = number + (inner.index - columns.begin) // columns.size
+                    number = tile * layout.asking_groups + number
+                self.group_of_taps(rows, outer.index, columns, inner.index, number)
+            groups += rows.groups * columns.groups
 
-    def group_of_taps(self, rows: TapRun, row: Value, columns: TapRun, column: Value) -> None:
+    def group_of_taps(
+        self, rows: TapRun, row: Value, columns: TapRun, column: Value, number: Value | None
+    ) -> None:
         """Add up some row taps × column taps in some output channels; `row` and `column` in them
-        are the first taps' numbers in their classes."""
+        are the first taps' numbers in their classes. `number` is how many groups have asked for
+        what comes next before this one, None if it does not."""
         r, p, layout = self.r, self.p, self.layout
         places = self.places(rows, row, columns, column)
         sums = [r.load(self.sums, place, self.lanes) for place in places]
@@ -233,7 +261,10 @@ class RowsRoutine:
                 gy + loop.index * layout.gy_pitch,
                 x + loop.index * (p.rows.stride * layout.x_pitch),
             )
-            loop.carry(*self.row_of_pixels(loop.carried, *at, ways, steps))
+            before = None
+            if number is not None:
+                before = (number * layout.chunk + loop.index) * layout.turns
+            loop.carry(*self.row_of_pixels(loop.carried, *at, ways, steps, before))
         for place, total in zip(places, loop.results, strict=True):
             r.store(self.sums, place, total)
 
@@ -252,13 +283,19 @@ class RowsRoutine:
         ]
 
     def row_of_pixels(
-        self, sums: Sequence[Value], gy: Value, x: Value, ways: list[int], steps: list[int]
-    ) -> Sequence[Value]:
-        """The part of one row: `ways` are the offsets of the rows of gy, `steps` those of x."""
+        self, sums: Sequence[Value], gy: Value, x: Value, ways: list[int], steps: list[int],
+        before: Value | None,
+    ) -> Sequence[Value]:  # fmt: skip
+        """The part of one row: `ways` are the offsets of the rows of gy, `steps` those of x;
+        `before` is how many turns have asked for what comes next, None if these do not."""
         layout, step = self.layout, self.layout.together * self.lanes
         if layout.turns == 1:
+            if before is not None:
+                self.ahead.turn(before)
             return self.turn(sums, gy, x, ways, steps)
         with self.r.loop(0, layout.gy_pitch, step, carried=sums) as loop:
+            if before is not None:
+                self.ahead.turn(before + loop.index // step)
             loop.carry(*self.turn(loop.carried, gy + loop.index, x + loop.index, ways, steps))
         return loop.results
 

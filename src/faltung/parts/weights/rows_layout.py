@@ -24,6 +24,7 @@ _SHORT = 4  # the longest stride whose rows are taken apart in registers
 _ROW_TURN, _TURN, _TILE = 4, 2, 24  # cycles until a row, a turn in it, and a tile are under way
 _COPY, _REDUCE = 3.0, 5.0  # cycles to fill a vector of a panel, and to add up the lanes of a sum
 _LATENCY = 4  # cycles of a multiply-add
+_LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,14 @@ class RowsLayout:
         """Whether the phases of a row are picked from whole vectors, not number by number."""
         return self.problem.columns.stride <= _SHORT
 
+    def real(self, at: int) -> tuple[tuple[bool, ...], ...]:
+        """Of the vectors that a vector of each phase is picked from, which numbers x has."""
+        span, lanes = self.problem.columns, self.problem.lanes
+        first = (at + self.first_place) * span.stride
+        places = range(first, first + span.stride * lanes)
+        real = [0 <= place < span.inputs for place in places]
+        return tuple(tuple(real[n : n + lanes]) for n in range(0, len(real), lanes))
+
     # -- rows -------------------------------------------------------------------------------------
 
     @property
@@ -194,6 +203,12 @@ class RowsLayout:
         span = self.problem.rows
         first = span.place(0, taps.first)
         return -(first // span.stride), (span.inputs - 1 - first) // span.stride + 1
+
+    @property
+    def x_copied(self) -> int:
+        """Numbers of a channel of x that one chunk sees and the one before does not."""
+        p = self.problem
+        return min(self.chunk * p.rows.stride, p.rows.inputs) * p.columns.inputs
 
     # -- sizes ------------------------------------------------------------------------------------
 
@@ -241,6 +256,26 @@ class RowsLayout:
             yield from product(rows.runs(tile.rows), columns.runs(tile.columns))
 
     @cached_property
+    def asking_groups(self) -> int:
+        """How many groups of taps ask for what comes next: those of as few passes as have a turn
+        for every line of it."""
+        p, groups = self.problem, 0
+        line = _LINE // STORAGE[p.dtype][1]
+        lines = max(self.x_copied, p.held * self.chunk * p.columns.outputs // p.inputs) // line
+        turns = p.held // self.tile.outputs * self.chunk * self.turns
+        for rows, columns in self.passes():
+            groups += rows.groups * columns.groups
+            if groups * turns >= lines:
+                break
+        return groups
+
+    @property
+    def asking_turns(self) -> int:
+        """Turns of the innermost loop, for one channel of x, that ask for what comes next."""
+        tiles = self.problem.held // self.tile.outputs
+        return tiles * self.asking_groups * self.chunk * self.turns
+
+    @cached_property
     def cycles(self) -> float:
         """Estimated cycles of one core for everything."""
         p = self.problem
@@ -248,7 +283,7 @@ class RowsLayout:
         summing = sum(self._pass_cycles(*runs) for runs in self.passes())
         summing *= p.held // self.tile.outputs
         rows = min(self.x_rows, p.rows.inputs)
-        picks = 1 + 0.5 * p.columns.stride if self.in_registers else p.lanes
+        picks = 1 if self.in_registers else p.lanes
         x_fill = rows * (self.x_pitch / p.lanes * _COPY * picks + _ROW_TURN)
         gy_fill = p.held * self.chunk * (self.vectors * _COPY + _ROW_TURN)
         visit = gy_fill + planes * p.inputs * (x_fill + summing)

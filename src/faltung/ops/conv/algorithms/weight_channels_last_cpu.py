@@ -22,7 +22,7 @@ from ....machine import Machine
 from ....parts import opaque, taps, transpose
 from ....parts.gemm import gather_panel, problem
 from ....parts.gemm.problem import Span
-from ....parts.weights import channels, channels_layout
+from ....parts.weights import channels, channels_layout, gy_sums
 from ....parts.weights import taps as tap_groups
 from ....parts.weights.channels_layout import (
     ChannelsLayout,
@@ -33,14 +33,16 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
 from ...memory import room
-from ..bias_gradient import OnTheWay
+from ..bias_gradient import OnTheWay, rounded
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
 from ..spec import ConvSpec
 
 _CALL_SECONDS = 5e-6
 _MOST_OUTPUTS = 64  # of a group, whose numbers are arranged one by one
-_PARTS = (channels, channels_layout, gather_panel, opaque, problem, tap_groups, taps, transpose)
+_PARTS = (
+    channels, channels_layout, gather_panel, gy_sums, opaque, problem, tap_groups, taps, transpose,
+)  # fmt: skip
 _SOURCES = [__file__, *(str(part.__file__) for part in _PARTS)]
 
 
@@ -99,7 +101,7 @@ class WeightChannelsLastCpu(Algorithm):
             sums = own.data_ptr()
             launch(sums, x.data_ptr(), gy.data_ptr(), sums + parts * wide.itemsize)
             add(gw.data_ptr(), gb.data_ptr(), sums)
-            return gw.to(x.dtype), gb.to(x.dtype)
+            return rounded(gw, gb, x.dtype)
 
         return OnTheWay(both)
 

@@ -24,21 +24,24 @@ from ....machine import Machine
 from ....parts import lane_sums, lanes, opaque, taps
 from ....parts.gemm import gather_panel, problem
 from ....parts.gemm.problem import Span
-from ....parts.weights import rows, rows_layout
+from ....parts.weights import gy_sums, rows, rows_ahead, rows_layout
 from ....parts.weights import taps as tap_groups
 from ....parts.weights.rows_layout import RowsLayout, RowsProblem, best_rows_layout
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
 from ...memory import room
-from ..bias_gradient import OnTheWay
+from ..bias_gradient import OnTheWay, rounded
 from ..parted import added
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
 from ..spec import ConvSpec
 
 _CALL_SECONDS = 5e-6
-_PARTS = (gather_panel, lane_sums, lanes, opaque, problem, rows, rows_layout, tap_groups, taps)
+_PARTS = (
+    gather_panel, gy_sums, lane_sums, lanes, opaque, problem, rows, rows_ahead, rows_layout,
+    tap_groups, taps,
+)  # fmt: skip
 _SOURCES = [__file__, *(str(part.__file__) for part in _PARTS)]
 
 
@@ -81,7 +84,8 @@ class WeightRowsCpu(Algorithm):
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
 
         def both(x: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
-            x, gy = laid_out(x, "contiguous"), laid_out(gy, "contiguous")
+            if not (x.is_contiguous() and gy.is_contiguous()):
+                x, gy = laid_out(x, "contiguous"), laid_out(gy, "contiguous")
             gw, gb, threads = make(), make_sums(), torch.get_num_threads()
             own = room(threads * (panel + sums), wide)
             first = own.data_ptr()
@@ -89,7 +93,7 @@ class WeightRowsCpu(Algorithm):
             launch(gw.data_ptr(), gb.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)
             if several:
                 gw, gb = added(gw), added(gb)
-            return gw.to(x.dtype), gb.to(x.dtype)
+            return rounded(gw, gb, x.dtype)
 
         return OnTheWay(both)
 
