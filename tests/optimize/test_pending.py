@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 import faltung
-from faltung.optimize import layers
+from faltung.machine import this_machine
+from faltung.optimize import found, layers
 from faltung.optimize.lazy import Lazy
 from faltung.optimize.origin import origin_of
 from faltung.optimize.running import Inputs
@@ -362,3 +363,27 @@ def test_after_a_folded_normalisation() -> None:
     with torch.no_grad():
         assert_near(model(x), twin(x), wide(x.double()))
     assert model.norm.num_batches_tracked == twin.norm.num_batches_tracked == 1
+
+
+def test_results_that_are_passed_over_quickly_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rates = this_machine()
+    moved = 2 * 4 * 4 * 9 * 9 / rates.bandwidth  # an activation's, in the layer below
+    for seconds, waits in ((0.9 * moved, True), (1.1 * moved, False), (2.6 * moved, False)):
+        monkeypatch.setattr(found, "_WAITING_SECONDS", seconds)
+        model = Block(lambda m, x: F.relu(m.conv(x)))
+        faltung.optimize_(model, example_inputs=torch.ones(1, 4, 9, 9), fuse_activations=True)
+        origin = origin_of(model.conv)
+        assert origin is not None and (origin.chain is not None) == waits
+    # a residual is read besides, and an exponential takes PyTorch longer
+    longer = 4 * 9 * 9 * found._EXPONENTIAL_SECONDS
+    for forward, seconds in (
+        (in_place, 2.4 * moved),
+        (lambda m, x: F.elu(m.conv(x)), moved + 0.9 * longer),
+    ):
+        monkeypatch.setattr(found, "_WAITING_SECONDS", seconds)
+        model = Block(forward)
+        faltung.optimize_(model, example_inputs=torch.ones(1, 4, 9, 9), fuse_activations=True)
+        origin = origin_of(model.conv)
+        assert origin is not None and origin.chain is not None

@@ -136,3 +136,29 @@ def test_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.no_grad():  # and sizes at which PyTorch's is faster stay with it
         model(torch.randn(2, 9, 8))
     assert list(model.narrow._faltung.linear.taken.values()) == [False]
+
+
+class Mixed(nn.Module):
+    """A `Linear` after a convolution over the map of another one, as SegFormer has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 8)
+        self.between = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x).transpose(1, 2).view(1, 16, 9, 11)
+        result: Tensor = self.last(self.between(y).flatten(2).transpose(1, 2))
+        return result
+
+
+def test_one_that_gets_a_map_of_ours_is_taken() -> None:
+    model, x = Mixed().eval(), torch.randn(1, 99, 8)
+    with torch.no_grad():
+        given = model.between(model.first(x).transpose(1, 2).view(1, 16, 9, 11))
+    assert not given.is_contiguous(memory_format=torch.channels_last)  # or it proves nothing
+    twin = copy.deepcopy(model)
+    faltung.optimize_(model, example_inputs=x)
+    assert type(model.last) is pointwise.OptimizedLinear
+    with torch.no_grad():
+        assert_near_model(model(x), twin, x)

@@ -1,6 +1,7 @@
 """Channels that are scaled before a pointwise convolution are scaled by its weight."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import faltung
-from faltung.optimize import followed, scaled
+from faltung.optimize import followed, pointwise, scaled
+from faltung.optimize.lazy import Lazy
 from faltung.optimize.scaled import Offered, Scaled
 from near import assert_near
 
@@ -18,6 +20,7 @@ from near import assert_near
 def _always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followed, "_LEAST_SCALED", 0)
     monkeypatch.setattr(scaled, "_FOLDING", 0)
+    monkeypatch.setattr(pointwise, "_MARGIN", 1e9)
 
 
 @pytest.fixture
@@ -38,6 +41,10 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return weights
 
 
+def nothing(x: Tensor, y: Tensor) -> None:
+    """What a model may do with a map before it is read."""
+
+
 class Excited(nn.Module):
     """Squeeze and excitation, as EfficientNet has it."""
 
@@ -47,7 +54,7 @@ class Excited(nn.Module):
         self.first = conv(6, 6, 3, padding=1, groups=6)
         self.down, self.up = conv(6, 2, 1), conv(2, 6, 1)
         self.last = conv(6, 5, 1)
-        self.between: Callable[[Tensor, Tensor], Any] = lambda x, s: None
+        self.between: Callable[[Tensor, Tensor], Any] = nothing
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
@@ -187,3 +194,131 @@ def test_a_map_that_waits_is_a_tensor_like_others() -> None:
         assert not isinstance(x * torch.randn(1, 3, 4, 1), Scaled)  # another number for each row
         assert not isinstance(x + s, Scaled)
         assert torch.equal(s * x, s * x.map)
+
+
+def waiting(dtype: torch.dtype = torch.float32) -> tuple[Offered, Tensor]:
+    """A map that is offered, and it times one number a channel."""
+    with torch.no_grad():
+        x = scaled.offered(torch.randn(2, 3, 4, 5).to(dtype), 1)
+        y = x * torch.randn(3, 1, 1).to(dtype)
+    assert isinstance(y, Scaled)
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "through",
+    [
+        copy.deepcopy,
+        copy.copy,
+        lambda t: pickle.loads(pickle.dumps(t)),
+        lambda t: torch.from_numpy(t.numpy()),
+        torch.from_dlpack,
+        lambda t: torch.cat([t, t])[:2],
+        lambda t: torch.add(t, 0, out=torch.empty(2, 3, 4, 5)),
+        torch.compile(lambda t: t * 1, backend="eager"),
+    ],
+)
+def test_whatever_is_made_of_it_is_ordinary(through: Callable[[Tensor], Tensor]) -> None:
+    for number in (0, 1):
+        given = waiting()[number]
+        made = through(given)
+        assert type(made) is Tensor and torch.equal(made, given.numbers())  # type: ignore[attr-defined]
+
+
+def test_derivatives_are_not_lost() -> None:
+    for number in (0, 1):
+        given = waiting()[number]
+        factor = torch.ones(3, 1, 1, requires_grad=True)
+        made = given * factor + factor
+        assert type(made) is Tensor
+        made.sum().backward()
+        expected = given.numbers().sum((0, 2, 3)) + 40  # type: ignore[attr-defined]
+        assert factor.grad is not None
+        assert_near(factor.grad.flatten(), expected, expected.double())
+
+
+def test_what_was_put_off_without_derivatives_has_none() -> None:
+    factor = torch.ones(3, 1, 1, requires_grad=True)
+    with torch.no_grad():
+        made = waiting()[0] * factor
+    assert isinstance(made, Scaled) and not made.numbers().requires_grad
+
+
+def test_tensors_of_somebodys_class_and_other_dtypes_are_left_to_pytorch() -> None:
+    class Own(Tensor):
+        pass
+
+    x, y = waiting()
+    with torch.no_grad():
+        for other in (torch.ones(3, 1, 1).double(), torch.ones(3, 1, 1).as_subclass(Own)):
+            for given in (x, y):
+                product = given * other
+                assert not isinstance(product, Lazy)
+                expected = given.numbers() * other
+                assert type(product) is type(expected) and product.dtype == expected.dtype
+                assert torch.equal(product, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_small_factors_do_not_vanish(dtype: torch.dtype) -> None:
+    with torch.no_grad():
+        x = scaled.offered(torch.full((1, 4, 3, 3), 1000.0, dtype=dtype), 1)
+        s, w = (torch.full((1, 4, 1, 1), 1e-4, dtype=dtype) for _ in range(2))
+        y: Any = x * s
+        image, weight, _ = scaled.folded_in(y, w, None)
+        assert (image is x.map) == (dtype is torch.float32)
+        assert torch.equal(image, x.map if dtype is torch.float32 else x.map * s)
+        assert weight.count_nonzero() == 4
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_numbers_lie_as_was_said(last: bool) -> None:
+    with torch.no_grad():
+        map = torch.randn(2, 3, 4, 5)
+        map = map.contiguous(memory_format=torch.channels_last) if last else map
+        y: Any = scaled.offered(map, 1) * torch.randn(1, 3, 1, 1)
+        for made in (y, y + torch.randn(3, 1, 1), y + torch.randn(2, 3, 1, 1)):
+            assert made.numbers().stride() == made.stride() == map.stride()
+
+
+class Choosing(Excited):
+    """Another way through the model shows what lies between."""
+
+    def forward(self, x: Tensor, shows: bool = False) -> Any:
+        y = super().forward(x)
+        first = self.first(x)
+        return {"y": y, "all": [(first, first * self.up.bias.view(1, 6, 1, 1))]} if shows else y
+
+
+def test_the_model_returns_ordinary_tensors() -> None:
+    model: Any = Choosing().eval()
+    twin, x = copy.deepcopy(model), torch.randn(1, 6, 9, 11)
+    faltung.optimize_(model, example_inputs=(x,), fuse_activations=True)
+    with torch.no_grad():
+        shown, expected = model(x, shows=True), twin(x, shows=True)
+    for y, y0 in zip(shown["all"][0], expected["all"][0], strict=True):
+        assert type(y) is Tensor
+        assert_near(y, y0, y0.double())
+    loaded = pickle.loads(pickle.dumps(model))
+    assert len(loaded._forward_hooks) == 1 and len(copy.deepcopy(model)._forward_hooks) == 1
+    faltung.optimize_(model, example_inputs=(x,), fuse_activations=True)
+    assert len(model._forward_hooks) == 1
+    assert not faltung.restore_(model)._forward_hooks
+
+
+def test_under_autocast_it_is_as_without_us() -> None:
+    model, twin, x = made("excited")
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        y, expected = model(x), twin(x)
+    assert y.dtype == expected.dtype == torch.bfloat16
+    with torch.no_grad():
+        assert_near(y, expected, copy.deepcopy(twin).double()(x.double()))
+
+
+def test_in_a_graph_nothing_waits() -> None:
+    model, twin, x = made("excited")
+    with torch.no_grad():
+        y = torch.compile(model, backend="eager")(x)
+    assert type(y) is Tensor
+    with torch.no_grad():
+        assert_near(y, twin(x), copy.deepcopy(twin).double()(x.double()))

@@ -16,6 +16,7 @@ from .origin import KEY, origin_of
 from .pointwise import is_faster, spec_by_linear
 from .running import Inputs, observe
 from .swapping import (
+    close,
     is_convolution,
     is_linear,
     lay_out,
@@ -35,7 +36,7 @@ _OPTIONS = """\
         `filter_fn(name, module)` says whether a convolution may be swapped.
     example_inputs
         What the model is called with: a tensor, a tuple of arguments or a dictionary of keyword
-        arguments. The model runs on it six times at most, in `eval` mode, without gradients.
+        arguments. The model runs on it ten times at most, in `eval` mode, without gradients.
         With them, padding before a convolution (`F.pad` and padding layers) is done by it.
     fold_batchnorm
         Let a convolution do the BatchNorm that follows in the same pass, in `eval` mode and where
@@ -101,6 +102,7 @@ def optimize_(
             lead(module, others)
     if fold_batchnorm or fuse_activations:
         _fuse(model, watch, fold_batchnorm, fuse_activations)
+    close(model)
     if truth is not None and checking is not None:
         try:
             truth.check(model, checking, _error_factor(swapped))
@@ -150,7 +152,6 @@ def _swapped(
     before = observe(model, inputs, {**specs, **by_linear}, watch) if inputs else {}
     images = {m: spec for m, spec in before.items() if m in specs}
     layouts = _layouts(model, inputs, specs, images, channels_last)
-    convolutions += [m for m in linears if m in before and is_faster(before[m])]
     swapped = [module for module in convolutions if swap(module)]
     for module in swapped:
         if module in before:
@@ -158,6 +159,28 @@ def _swapped(
         if module in layouts:
             by_torch = _is_native(before.get(module), layouts[module])
             lay_out(module, layouts[module], weight_too=by_torch)
+    return swapped + _swapped_linears(model, inputs, by_linear, before, bool(images))
+
+
+def _swapped_linears(
+    model: nn.Module,
+    inputs: Inputs | None,
+    by_linear: Mapping[nn.Module, Callable[..., ConvSpec | None]],
+    before: Mapping[nn.Module, ConvSpec],
+    among_ours: bool,
+) -> list[nn.Module]:
+    """Swap the `Linear`s that are faster as convolutions.
+
+    A convolution of ours leaves images channels-last that PyTorch's would not. So those that were
+    given others when PyTorch's ran are asked again.
+    """
+    missing = {m: spec for m, spec in by_linear.items() if m not in before}
+    seen = dict(before)
+    if missing and among_ours and inputs is not None:
+        seen |= observe(model, inputs, missing)
+    swapped = [m for m in by_linear if m in seen and is_faster(seen[m]) and swap(m)]
+    for module in swapped:
+        module.__dict__[KEY].before = seen[module]
     return swapped
 
 

@@ -22,7 +22,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from ..ops.conv.dispatch import planned
 from ..ops.operands import plain_memory
-from .lazy import Lazy, is_followed, may_wait
+from .lazy import Lazy, give_ordinary, is_followed, may_wait
 from .padded import Padded, is_putting_off
 from .pending import ADD, VIEW, without_memory
 from .scaled import Scaled
@@ -161,9 +161,10 @@ def _image(input: Tensor) -> Tensor:
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody wants to see what goes into a module."""
+    """Whether somebody wants to see what goes into a module, or comes out."""
+    hooks = module._forward_hooks
     return bool(
-        module._forward_hooks
+        (hooks and any(hook is not give_ordinary for hook in hooks.values()))
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks

@@ -21,10 +21,10 @@ from .pending import ADD, VIEW
 from .scaled import is_small
 from .watching import SAME, Output, Pad, Scaling, Use, Watch
 
-_LOOK_SECONDS = 4e-6  # more for a call of a module whose functions are looked at
+_LOOK_SECONDS = 2e-5  # more for a call of a module whose functions are looked at
 _FUNCTION_SECONDS = 1e-6  # and for each function that it calls meanwhile
 _PAD_SECONDS = 3e-6  # of PyTorch's, besides moving bytes
-_LEAST_SCALED = 50_000  # numbers of a map, or passing over it takes no longer than looking out
+_LEAST_SCALED = 600_000  # numbers that functions write, or that takes no longer than a new weight
 
 
 def steps_after(output: Output) -> tuple[tuple[str, ...], tuple[nn.Module, ...]]:
@@ -88,8 +88,8 @@ def _pays(scaling: Scaling) -> bool:
     origin, numbers = origin_of(reader), prod(scaling.shape)
     if origin is None or not is_exact(reader) or not is_pointwise(reader):
         return False
-    folds = is_small(prod(reader.weight.shape), numbers)
-    return numbers >= _LEAST_SCALED and (folds or scaling.scaled.functions > 1)
+    folds, functions = is_small(prod(reader.weight.shape), numbers), scaling.scaled.functions
+    return functions * numbers >= _LEAST_SCALED and (folds or functions > 1)
 
 
 def _only_use(output: Output, passed: list[nn.Module]) -> Use | None:

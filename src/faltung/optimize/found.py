@@ -18,18 +18,29 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
+from ..machine import this_machine
 from ..ops.conv.spec import ConvSpec
+from ..ops.naming import split
 from . import activations
 from .chains import Chain
 from .followed import steps_after
 from .layers import is_exact
 from .origin import KEY, origin_of
+from .pending import ADD, VIEW
 from .watching import Watch
+
+# of a residual, an activation: numbers of the result that are read and written
+_ADDED, _BENT = 3, 2
+_EXPONENTIAL = ("silu", "gelu", "gelu_tanh", "sigmoid", "elu")
+_EXPONENTIAL_SECONDS = 0.7e-9  # that PyTorch takes longer for one than we do
+# of Python, which is in no cache between large layers, and of a store that reads and bends as well
+_WAITING_SECONDS = 250e-6
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -73,11 +84,26 @@ def _waiting(found: list[Chain], watch: Watch, scope: _Scope) -> list[Chain]:
         if last not in watch.outputs:
             continue
         steps, passed = steps_after(watch.outputs[last])
+        if not _pays(conv, steps):
+            continue
         if steps and chain is not None:
             chain.steps, chain.passed = steps, passed
         elif steps:
             more.append(Chain(conv, None, None, None, steps=steps, passed=passed))
     return more
+
+
+def _pays(conv: nn.Module, steps: tuple[str, ...]) -> bool:
+    """Whether the passes over the result that are saved take longer than waiting for them."""
+    spec: ConvSpec | None = conv.__dict__[KEY].before
+    if spec is None or not steps:
+        return bool(steps)
+    done = [step for step in steps if step != VIEW]
+    numbers = prod(spec.result_shape)
+    read = sum(_ADDED if step == ADD else _BENT for step in done) * numbers * spec.item_size
+    slowly = numbers if done[-1] != ADD and split(done[-1])[0] in _EXPONENTIAL else 0
+    saved = read / this_machine().bandwidth + slowly * _EXPONENTIAL_SECONDS
+    return saved > _WAITING_SECONDS
 
 
 def _written(model: nn.Module, scope: _Scope) -> Iterator[Chain]:

@@ -10,11 +10,12 @@ has shown to whoever makes one.
 Only without derivatives, and where nobody follows the functions that are called: see `may_wait`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from operator import is_
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map
 
@@ -57,7 +58,11 @@ class Lazy(Tensor):
     def numbers(self) -> Tensor:
         """It as a plain tensor, always the same one."""
         if self._known is None:
-            self._known = self._computed()
+            if torch.is_grad_enabled():  # it was not when this was made
+                with torch.no_grad():
+                    self._known = self._computed()
+            else:
+                self._known = self._computed()
         return self._known
 
     def _computed(self) -> Tensor:
@@ -82,7 +87,7 @@ class Lazy(Tensor):
         if func in _METADATA:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **keywords)
-        for value in args:
+        for value in () if torch.is_grad_enabled() else args:  # what has derivatives is computed
             if isinstance(value, Lazy) and value._known is None:
                 result = value._taken(func, args, keywords)
                 if result is not NotImplemented:
@@ -104,3 +109,31 @@ class Lazy(Tensor):
 def plain(values: Any) -> Any:
     """The same tuples, lists and dictionaries with plain tensors for lazy ones."""
     return tree_map(lambda v: v.numbers() if isinstance(v, Lazy) else v, values)
+
+
+def give_ordinary(module: nn.Module, args: Any, result: Any) -> Any:
+    """Forward hook of a model: ordinary tensors, whatever way through the model was taken.
+
+    In tuples, lists and dictionaries; these two are changed in place.
+    """
+    return None if _is_compiling() else _ordinary(result)
+
+
+def _ordinary(value: Any) -> Any:
+    if isinstance(value, Lazy):
+        return value.numbers()
+    if isinstance(value, tuple):
+        parts = [_ordinary(part) for part in value]
+        if all(map(is_, parts, value)):
+            return value
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    items: Any = ()
+    if isinstance(value, MutableMapping):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, part in items:
+        ordinary = _ordinary(part)
+        if ordinary is not part:
+            value[key] = ordinary
+    return value

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..ops.operands import plain_memory
 from .lazy import Lazy, is_followed, may_wait
 from .padded import are_watched, is_putting_off
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PRODUCTS = frozenset({Tensor.mul, torch.mul, Tensor.multiply, torch.multiply})
 SUMS = frozenset({Tensor.add, torch.add})
 
+_FOLDED = (torch.float32, torch.float64)  # a product of small factors may be too small for others
 _FOLDING = 20_000  # numbers of a map that take as long to pass over as calls for a weight do
 
 
@@ -46,8 +48,8 @@ class Offered(Lazy):
         self, function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Any:
         other = _other(self, args, keywords)
-        if function in PRODUCTS and is_per_channel(other, self.map, self.axis):
-            return _scaled(self, _as_plain(other), None)
+        if function in PRODUCTS and _scales(other, self.map, self.axis):
+            return _scaled(self, other, None)
         return NotImplemented
 
 
@@ -63,11 +65,10 @@ class Scaled(Lazy):
     ) -> Any:
         other = _other(self, args, keywords)
         source, scale, shift = self.source, self.scale, self.shift
-        if function in SUMS and (other is source or other is source.map):
+        if function in SUMS and other is source.map:
             return _scaled(source, scale + 1, shift)
-        if not is_per_channel(other, source.map, source.axis):
+        if not _scales(other, source.map, source.axis):
             return NotImplemented
-        other = _as_plain(other)
         if function in PRODUCTS:
             return _scaled(source, scale * other, None if shift is None else shift * other)
         if function in SUMS:
@@ -76,11 +77,13 @@ class Scaled(Lazy):
 
     def _computed(self) -> Tensor:
         x, scale, shift = self.source.map, self.scale, self.shift
+        y = torch.empty_like(x)  # a sum's numbers would lie as those of its first operand
         if shift is None:
-            return x * scale
+            return torch.mul(x, scale, out=y)
         if x.stride(self.source.axis) == 1:
-            return torch.addcmul(shift, x, scale)
-        return (x * scale).add_(shift)  # numbers that are all the same in a row: two are faster
+            return torch.addcmul(shift, x, scale, out=y)
+        # numbers that are all the same in a row: two are faster
+        return torch.mul(x, scale, out=y).add_(shift)
 
 
 def may_offer(origin: "Origin", map: Tensor) -> bool:
@@ -113,7 +116,8 @@ def folded_in(
     """An image, a weight [O, C, 1…] and a bias that give the same pointwise convolution."""
     x, both = given.source.map, (given.scale, given.shift)
     alike = all(t is None or t.dim() < x.dim() or t.shape[0] == 1 for t in both)  # for all images
-    if given._known is not None or not alike or not is_small(weight.numel(), x.numel()):
+    folds = alike and x.dtype in _FOLDED and is_small(weight.numel(), x.numel())
+    if given._known is not None or not folds:
         return given.numbers(), weight, bias
     flat = weight.reshape(weight.shape[:2])
     if given.shift is not None:
@@ -155,15 +159,17 @@ def channel_axis(other: Any, map: Tensor) -> int | None:
     return axes[0] if len(axes) == 1 and is_per_channel(other, map, axes[0]) else None
 
 
-def _as_plain(tensor: Tensor) -> Tensor:
-    return tensor.numbers() if isinstance(tensor, Lazy) else tensor
-
-
 def _other(one: Lazy, args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-    """The other one of two arguments; None if there are not two."""
+    """The other one of two arguments, with numbers; None if there are not two."""
     if keywords or len(args) != 2:
         return None
-    return args[1] if args[0] is one else args[0]
+    other = args[1] if args[0] is one else args[0]
+    return other.numbers() if isinstance(other, Lazy) else other
+
+
+def _scales(other: Any, map: Tensor, axis: int) -> bool:
+    """Whether it is numbers to scale a map with, and none of somebody's own class of tensors."""
+    return is_per_channel(other, map, axis) and plain_memory(other)
 
 
 def _scaled(source: Offered, scale: Tensor, shift: Tensor | None) -> Scaled:

@@ -14,6 +14,7 @@ from ..ops.layouts import laid_out
 from ..ops.operands import memory_layout
 from .chains import Chain
 from .layers import CONVOLUTIONS, call_of, padding_class, passing_class, spec_of, swapped_class
+from .lazy import give_ordinary
 from .origin import KEY, Origin, keep, origin_of, plain_class, set_class
 from .pointwise import CALL
 
@@ -115,8 +116,21 @@ def offer(conv: nn.Module, reader: nn.Module, passed: tuple[nn.Module, ...]) -> 
         set_class(module, swapped_class(kept, noting=True))
 
 
+def close(model: nn.Module) -> None:
+    """Have a model return ordinary tensors, if tensors in it may wait for their numbers.
+
+    In the example run none was returned; with other arguments there may be other ways.
+    """
+    origins = [origin for m in model.modules() if (origin := origin_of(m)) is not None]
+    waiting = any(o.offers or o.leads_to or (o.chain and o.chain.steps) for o in origins)
+    if waiting and origin_of(model) is None and give_ordinary not in model._forward_hooks.values():
+        model.register_forward_hook(give_ordinary)
+
+
 def undo(module: Any) -> None:
     """Put a module back as it was."""
+    for key in [k for k, hook in module._forward_hooks.items() if hook is give_ordinary]:
+        del module._forward_hooks[key]
     origin = origin_of(module)
     if origin is None:
         return
