@@ -81,6 +81,18 @@ def test_there_is_a_block_for_every_core() -> None:
             assert block.last >= block.cycles / cores
 
 
+def test_weights_that_no_cache_keeps_are_waited_for() -> None:
+    def besides(problem: GemmProblem) -> float:
+        tile = best_tile(problem)
+        return best_block(problem, tile, copied=False).cycles - tile.cycles
+
+    weights = 512 * LAST_STAGE.terms * LAST_STAGE.item_size
+    line = 64  # bytes, and no processor reads more in a cycle
+    assert besides(LAST_STAGE) - besides(replace(LAST_STAGE, cache=64 << 20)) > weights / line
+    few = replace(LAST_STAGE, outputs=48)  # these are still there at the next call
+    assert besides(few) - besides(replace(few, cache=64 << 20)) < few.terms * 48 * 4 / line
+
+
 def test_what_is_copied_fits_into_the_second_cache() -> None:
     # rows of 512 channels are 240 kB each
     wide = Span(outputs=112, inputs=112, kernel_size=3, low=1)

@@ -26,12 +26,15 @@ def test_families_hold_what_they_say() -> None:
             assert spec.groups == spec.in_channels == spec.out_channels > 1
         if case.family == "dense":
             assert spec.groups == 1 and spec.in_channels > 8
+        assert spec.activation is None or spec.residual
+        assert spec.residual == case.name.endswith("residual")
         if case.family == "1-d":
             assert spec.dims == 1
         if case.family == "grouped":
             assert spec.groups > 1 or spec.in_channels <= 3
     for family in ("depthwise", "grouped"):
         assert sum(case.family == family for case in CASES) >= 14
+    assert {c.spec.activation for c in CASES if c.spec.residual} == {None, "relu"}
 
 
 def test_the_layers_of_the_demo_that_are_not_made_smaller_are_timed_too() -> None:
@@ -60,7 +63,12 @@ def test_asking_for_cases() -> None:
         ("grad_weight n1 c2 o2 i9 k3 float32 cpu", "bench times forward and grad_input"),
         ("forward n1 c2 o2 i9 k3 float32 cuda", "bench times the CPU"),
         ("forward n1 c2 o2 i9 k3 p1 reflect float32 cpu", "bench times zero padding"),
-        ("forward n1 c2 o2 i9 k3 relu float32 cpu", "without an activation"),
+        ("forward n1 c2 o2 i9 k3 relu float32 cpu", "no activation but relu, behind a residual"),
+        ("forward n1 c2 o2 i9 k3 elu residual float32 cpu", "no activation but relu, behind a"),
+        (
+            "forward n1 c2 o2 i9 k3 residual residual_apart float32 cpu",
+            "a residual that lies as the result does",
+        ),
         ("forward n1 c2 o2 i9x9 k3x3 channels_last float32 cpu", "every memory layout by itself"),
         ("forward n1 c2 o2 i9 k3 y3 float32 cpu", "outputs of the formula's size"),
         ("grad_input n1 c2 o2 i9 k3 p1+0 float32 cpu", "transposed with equal padding"),

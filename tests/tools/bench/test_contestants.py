@@ -29,6 +29,10 @@ PROBLEMS = [
     "grad_input n1 c4 o6 i9x10 k4x3 s2 p1 g2 bias float32 cpu",
     "grad_input n1 c6 o4 i17 k4 s3 p1 float32 cpu",
     "grad_input n1 c4 o4 i7x8x9 k3x3x3 s2x1x2 p1 g4 float32 cpu",
+    "forward n2 c12 o20 i9x10 k1x1 relu residual float32 cpu",
+    "forward n1 c6 o4 i9x8 k3x2 p1+2x0+1 bias relu residual float32 cpu",
+    "forward n1 c4 o4 i21 k3 p1 residual float32 cpu",
+    "grad_input n1 c6 o4 i9x7 k3x3 s2 p1 bias relu residual float32 cpu",
 ]
 
 
@@ -102,6 +106,21 @@ def test_channels_last_means_the_image_and_the_weight() -> None:
             with Spy():
                 one.run()
     assert seen == {"contiguous": [True, True], "channels_last": [False, False]}
+
+
+def test_a_residual_lies_as_the_images_of_its_contestant_do() -> None:
+    seen = {}
+    for one in everyone("forward n1 c8 o8 i9x10 k1x1 relu residual float32 cpu")[0]:
+        if one.who == "PyTorch":
+            y, again = one.run(), one.run()
+            assert y.data_ptr() != again.data_ptr() and torch.equal(y, again)
+            seen[one.layout] = y.is_contiguous()
+        elif one.planned:
+            seen[f"ours, {one.layout}"] = one.run().is_contiguous()
+    assert seen == {
+        "contiguous": True, "channels_last": False,
+        "ours, contiguous": True, "ours, channels_last": False,
+    }  # fmt: skip
 
 
 def test_an_image_that_lies_one_way_only_is_ours_once() -> None:

@@ -70,3 +70,39 @@ def test_operands_are_the_same_in_every_run() -> None:
     assert torch.equal(first.a, second.a) and torch.equal(first.w, second.w)
     assert first.b is not None and first.b.shape == (4,)
     assert Operands.of(replace(spec, bias=False)).b is None
+
+
+def test_operands_without_a_residual_are_those_of_the_same_problem_with_one() -> None:
+    plain = ConvSpec.parse("forward n2 c4 o6 i8x7 k3x3 bias float32 cpu")
+    first, second = Operands.of(plain), Operands.of(replace(plain, residual=True))
+    assert first.residual is None and second.residual is not None
+    assert second.residual.shape == plain.result_shape
+    for name in ("a", "w", "b"):
+        assert torch.equal(getattr(first, name), getattr(second, name))
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_a_residual_is_added_before_the_activation(activation: str | None) -> None:
+    spec = ConvSpec.parse("forward n1 c3 o4 i6x5 k3x3 p1 bias residual float64 cpu")
+    spec = replace(spec, activation=activation)
+    a, w = map(whole, spec.operand_shapes)
+    b, residual = whole((4,)), whole(spec.result_shape)
+    found = by_taps(spec, a, w, b, residual)
+    convolved = by_hand.forward(a, w, replace(spec, activation=None, residual=False))
+    expected = convolved + b.view(-1, 1, 1) + residual
+    assert (expected < 0).any()
+    assert torch.equal(found, expected if activation is None else expected.clamp(min=0))
+
+
+def test_the_budget_of_a_case_with_a_residual_knows_it() -> None:
+    spec = ConvSpec.parse("forward n1 c12 o9 i8x8 k3x3 p1 relu residual float32 cpu")
+    operands = Operands.of(spec)
+    budget = budget_of(spec, operands)
+    y = budget.y64.float()
+    assert error_in_budgets(y, budget) <= 1
+    assert (y >= 0).all()
+    assert operands.residual is not None
+    without = by_taps(replace(spec, residual=False), operands.a, operands.w, None)
+    early = (by_taps(spec, operands.a, operands.w, None) + operands.residual).relu()
+    for wrong in (without, early, y.new_zeros(y.shape)):
+        assert error_in_budgets(wrong, budget) > 1

@@ -301,6 +301,8 @@ def _cycles(
         cycles += (parts - 1) * outside * image / rate
     if weights / parts + image > problem.cache / 2:
         cycles += _WAITING * outside * weights / _FAR
+    elif weights > problem.cache / 2 * problem.cores:  # nor are they there from the call before
+        cycles += _WAITING * weights / _FAR
     return cycles
 
 

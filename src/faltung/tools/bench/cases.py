@@ -1,7 +1,9 @@
 """The layers that are timed: real ones, each under a short name, in their one spelling.
 
 `dw` is depthwise, `T` transposed, `s` stride, `d` dilation, `g` groups. All are float32, batch 1,
-without bias: what a network runs for one picture or one recording. Adding a case is a line.
+without bias: what a network runs for one picture or one recording. Those with a residual are the
+end of a block: what the block began with is added, and most activate the sum. Adding a case is a
+line.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +33,8 @@ class Case:
             (spec.task == "grad_weight", "forward and grad_input (transposed convolution)"),
             (spec.device != "cpu", "the CPU"),
             (spec.padding_mode != "zeros", "zero padding"),
-            (spec.activation is not None, "convolutions without an activation"),
+            (_is_activated(spec), "no activation but relu, behind a residual"),
+            (spec.residual_apart, "a residual that lies as the result does"),
             (spec.layout != "contiguous", "every memory layout by itself: leave the word out"),
             (spec.output_size != spec.full_output_size, "outputs of the formula's size"),
             (spec.task == "grad_input" and _is_uneven(spec), "transposed with equal padding"),
@@ -64,6 +67,10 @@ def selected(words: Sequence[str]) -> list[Case]:
             "of no case"
         )
     return found
+
+
+def _is_activated(spec: ConvSpec) -> bool:
+    return spec.activation is not None and not (spec.residual and spec.activation == "relu")
 
 
 def _is_uneven(spec: ConvSpec) -> bool:
@@ -139,6 +146,11 @@ _ALL = {
         ("drn 3x3d2 256 28", "c256 o256 i28x28 k3x3 p2 d2", "DRN"),
         ("dense 15x15 32 128", "c32 o32 i128x128 k15x15 p7", "large kernel over all channels"),
         ("unet3d 3^3 32 32^3", "c32 o32 i32x32x32 k3x3x3 p1", "3-D U-Net"),
+        # the last layers of blocks
+        ("1x1 64->256 56 residual", "c64 o256 i56x56 k1x1 relu residual", "ResNet-50, stage 2"),
+        ("1x1 256->1024 14 residual", "c256 o1024 i14x14 k1x1 relu residual", "ResNet-50, stage 4"),
+        ("resnet18 3x3 64 56 residual", "c64 o64 i56x56 k3x3 p1 relu residual", "ResNet-18"),
+        ("1x1 960->160 7 residual", "c960 o160 i7x7 k1x1 residual", "MobileNetV2, last blocks"),
     ),
     "transposed": (
         ("dcgan T4x4s2 256->128 16", "c128 o256 i32x32 k4x4 s2 p1", "DCGAN"),

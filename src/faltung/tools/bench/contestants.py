@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ... import functional, planning, settings
+from ...ops.activations import activate_in_place
 from ...ops.conv.spec import ConvSpec
 from ...ops.geometry import transposed_output_size
 from ...ops.operands import memory_layout
@@ -64,7 +65,9 @@ def contestants(
     if spec.dims in _CHANNELS_LAST:
         order = _CHANNELS_LAST[spec.dims]
         a, w = (t.contiguous(memory_format=order) for t in (operands.a, operands.w))
-        arranged["channels_last"] = Operands(a, w, operands.b)
+        added = operands.residual
+        added = None if added is None else added.contiguous(memory_format=order)
+        arranged["channels_last"] = Operands(a, w, operands.b, added)
     found = []
     for layout, given in arranged.items():
         if layout == memory_layout(given.a):  # one channel lies the same way in both
@@ -84,7 +87,15 @@ def contestants(
 
 
 def by_pytorch(spec: ConvSpec, given: Operands) -> Callable[[], Tensor]:
-    """The call that a PyTorch user writes."""
+    """The calls that a PyTorch user writes, those behind the convolution in place."""
+    convolve, residual, activation = _convolved(spec, given), given.residual, spec.activation
+    if residual is None:
+        return convolve
+    return lambda: activate_in_place(activation, convolve().add_(residual))
+
+
+def _convolved(spec: ConvSpec, given: Operands) -> Callable[[], Tensor]:
+    """PyTorch's convolution."""
     low = tuple(low for low, _ in spec.padding)
     if spec.task == "grad_input":
         return partial(
@@ -141,17 +152,18 @@ def _by_faltung(spec: ConvSpec, given: Operands, algorithm: str | None) -> Calla
         transpose = getattr(functional, f"conv_transpose{spec.dims}d")
         return partial(
             transpose, given.a, given.w, given.b, spec.stride, spec.padding, output_padding(spec),
-            spec.groups, spec.dilation, algorithm=algorithm,
+            spec.groups, spec.dilation, algorithm=algorithm, activation=spec.activation,
+            residual=given.residual,
         )  # fmt: skip
     conv = getattr(functional, f"conv{spec.dims}d")
     return partial(
         conv, given.a, given.w, given.b, spec.stride, spec.padding, spec.dilation, spec.groups,
-        algorithm=algorithm,
+        algorithm=algorithm, activation=spec.activation, residual=given.residual,
     )  # fmt: skip
 
 
 def _by_onnx(spec: ConvSpec, given: Operands, threads: int) -> Callable[[], Tensor]:
-    """A session of one node, bound to the memory of x and of a result of its own."""
+    """A session of the graph, bound to the memory of what it reads and of a result of its own."""
     import onnxruntime  # noqa: PLC0415  (optional)
 
     options = onnxruntime.SessionOptions()
@@ -163,21 +175,27 @@ def _by_onnx(spec: ConvSpec, given: Operands, threads: int) -> Callable[[], Tens
     session: Any = onnxruntime.InferenceSession(
         onnx_model(spec, given).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    x, y = given.a, torch.empty(spec.result_shape)
+    read, y = _read(given), torch.empty(spec.result_shape)
     binding = session.io_binding()
-    binding.bind_input("x", "cpu", 0, "float32", tuple(x.shape), x.data_ptr())
+    for name, t in read.items():
+        binding.bind_input(name, "cpu", 0, "float32", tuple(t.shape), t.data_ptr())
     binding.bind_output("y", "cpu", 0, "float32", tuple(y.shape), y.data_ptr())
-    return partial(_run_bound, session, binding, x, y)
+    return partial(_run_bound, session, binding, read, y)
 
 
-def _run_bound(session: Any, binding: Any, x: Tensor, y: Tensor) -> Tensor:
-    """One run over bound memory, which x and y keep alive."""
+def _read(given: Operands) -> dict[str, Tensor]:
+    """What a graph is given at every run, by name."""
+    return {"x": given.a} if given.residual is None else {"x": given.a, "residual": given.residual}
+
+
+def _run_bound(session: Any, binding: Any, read: dict[str, Tensor], y: Tensor) -> Tensor:
+    """One run over bound memory, which `read` and y keep alive."""
     session.run_with_iobinding(binding)
     return y
 
 
 def onnx_model(spec: ConvSpec, given: Operands) -> Any:
-    """The case as a graph of one node, `Conv` or `ConvTranspose`."""
+    """The case as a graph: `Conv` or `ConvTranspose`; behind it `Add`, and `Relu`."""
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415  (optional)
 
     attributes: dict[str, Any] = {
@@ -191,14 +209,25 @@ def onnx_model(spec: ConvSpec, given: Operands) -> Any:
     if spec.task == "grad_input":
         operator, attributes["output_padding"] = "ConvTranspose", output_padding(spec)
     constants = {"w": given.w} if given.b is None else {"w": given.w, "b": given.b}
-    node = helper.make_node(operator, ["x", *constants], ["y"], **attributes)
-    shapes = {"x": tuple(given.a.shape), "y": spec.result_shape}
-    infos = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, s)
-        for name, s in shapes.items()
-    }
+    steps = [(operator, ["x", *constants], attributes)]
+    if given.residual is not None:
+        steps.append(("Add", ["step0", "residual"], {}))
+    if spec.activation is not None:
+        steps.append(("Relu", [f"step{len(steps) - 1}"], {}))
+    names = [*(f"step{n}" for n in range(len(steps) - 1)), "y"]
+    nodes = [
+        helper.make_node(kind, inputs, [name], **said)
+        for (kind, inputs, said), name in zip(steps, names, strict=True)
+    ]
+    read, (y,) = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in shapes.items()]
+        for shapes in (
+            {name: tuple(t.shape) for name, t in _read(given).items()},
+            {"y": spec.result_shape},
+        )
+    )
     weights = [
         numpy_helper.from_array(t.contiguous().numpy(), name) for name, t in constants.items()
     ]
-    graph = helper.make_graph([node], "case", [infos["x"]], [infos["y"]], weights)
+    graph = helper.make_graph(nodes, "case", read, [y], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

@@ -3,6 +3,8 @@
     y[n, o, q]  = Σ_t Σ_c w[o, c, t] · x[n, c, q·s − low + t·d]      forward
     x[n, c, i] += Σ_o w[o, c, t] · y[n, o, q]  for i = q·s − low + t·d     grad_input, transposed
 
+and where a case has them, activation(… + residual).
+
 The definition of the by-hand chapter takes a Python step per output and tap; layers of real size
 need this shorter form, with one step per tap. It shares no code with PyTorch's convolutions, which
 are among those that are judged. The direct sum of the budget is made the same way in the dtype
@@ -18,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...ops.activations import activate
 from ...ops.conv.spec import ConvSpec
 from ...ops.padding import pad, pad_adjoint
 from ..budget import Budget
@@ -27,11 +30,12 @@ _SEED = 7
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """The numbers of a case: what is convolved, the weight, and a bias or None."""
+    """The numbers of a case: what is convolved, the weight, a bias and a residual, or None."""
 
     a: Tensor
     w: Tensor
     b: Tensor | None
+    residual: Tensor | None = None
 
     @classmethod
     def of(cls, spec: ConvSpec) -> "Operands":
@@ -40,19 +44,28 @@ class Operands:
         dtype = getattr(torch, spec.dtype)
         image, weight = (torch.randn(s, generator=numbers).to(dtype) for s in spec.operand_shapes)
         bias = torch.randn(spec.result_shape[1], generator=numbers).to(dtype) if spec.bias else None
-        return cls(image, weight, bias)
+        residual = None
+        if spec.residual:
+            residual = torch.randn(spec.result_shape, generator=numbers).to(dtype)
+        return cls(image, weight, bias, residual)
 
 
 def budget_of(spec: ConvSpec, operands: Operands) -> Budget:
     """The right result and how far from it one may lie; a factor may be set with `replace`."""
-    return Budget.of(partial(by_taps, spec), (operands.a, operands.w, operands.b))
+    given = (operands.a, operands.w, operands.b, operands.residual)
+    return Budget.of(partial(by_taps, spec), given)
 
 
-def by_taps(spec: ConvSpec, a: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+def by_taps(
+    spec: ConvSpec, a: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None = None
+) -> Tensor:
     """The task `forward` or `grad_input`, tap by tap, in the dtype of the operands."""
     w = _split(w, 0, spec.groups)  # [G, O/G, C/G, K…]
     result = _forward(spec, a, w) if spec.task == "forward" else _grad_input(spec, a, w)
-    return result if b is None else result + b.view(-1, *(1,) * spec.dims)
+    if b is not None:
+        result = result + b.view(-1, *(1,) * spec.dims)
+    # ReLU keeps magnitudes, and brings no two numbers further apart: a budget holds behind it
+    return activate(spec.activation, result if residual is None else result + residual)
 
 
 def _forward(spec: ConvSpec, x: Tensor, w: Tensor) -> Tensor:

@@ -286,6 +286,16 @@ def test_a_stride_costs_no_more_than_its_outputs() -> None:
     assert ALGORITHM.seconds(two, machine) < 0.35 * ALGORITHM.seconds(one, machine)
 
 
+def test_a_residual_that_no_cache_holds_is_waited_for() -> None:
+    machine = this_machine()
+    plain = ConvSpec.parse("forward n1 c64 o256 i56x56 k1x1 relu float32 cpu")
+    more = ALGORITHM.seconds(replace(plain, residual=True), machine) - (
+        ALGORITHM.seconds(plain, machine)
+    )
+    read = 256 * 56 * 56 * 4 / machine.bandwidth
+    assert read / 4 < more < 2 * read
+
+
 def test_padding_that_nothing_is_seen_through_costs_nothing() -> None:
     spec = ConvSpec.parse("forward n1 c512 o256 i33x33 k3x3 p24 d24 channels_last float32 cpu")
     near = replace(spec, padding=((1, 1),) * 2, dilation=(1, 1))

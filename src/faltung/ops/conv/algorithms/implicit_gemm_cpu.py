@@ -90,7 +90,9 @@ class ImplicitGemmCpu(Algorithm):
             if spec.groups > 1 and spec.layout == "channels_last":
                 computing *= max(spec.stride)  # hardly a number of a cache line is used
         moving = spec.bytes + 2 * _copied(spec)
-        return _CALL_SECONDS + max(computing, moving / machine.bandwidth)
+        # a residual is read where sums are stored, and they wait for it
+        waiting = machine.moving(prod(spec.result_shape) * spec.item_size) if spec.residual else 0.0
+        return _CALL_SECONDS + waiting + max(computing, moving / machine.bandwidth)
 
     def preparing(self, spec: ConvSpec, machine: Machine) -> float:
         """The weight in another order."""
