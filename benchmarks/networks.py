@@ -7,8 +7,10 @@
 
 The networks are those of the `transformers` package at their usual sizes, with random weights, made
 so that numbers stay of one size from layer to layer: those that vanish are slow to compute with.
-Every contestant is a copy of the same network, in inference mode, batch 1. In every round each has
-one turn, who is first moves on by one, and a time is the median of the rounds. `swapped` is
+Every network has a process of its own, as its user has it: after large networks the system's memory
+allocator keeps what it gave back before, which is worth up to a fifth to the next one. Every
+contestant is a copy of the same network, in inference mode, batch 1. In every round each has one
+turn, in an order drawn anew, and a time is the median of the rounds. `swapped` is
 `optimize_` with the example inputs; `fused` folds BatchNorm, activations and residuals as well. How
 far the results are apart stands at the end of a row, relative to the largest number. Ratios are to
 the faster of the two eager layouts.
@@ -22,9 +24,12 @@ ratios of `compiled` to `fused` and to `both`, and the last line has the geometr
 
 import argparse
 import copy
+import multiprocessing
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,8 +194,7 @@ def times(racing: Mapping[str, Contestant], rounds: int, most: float) -> dict[st
     names, begin = list(racing), time.perf_counter()
     repeats = {name: max(1, round(_TURN / _turn(*racing[name], 1))) for name in names}
     for number in range(rounds):
-        start = number % len(names)
-        for name in names[start:] + names[:start]:
+        for name in random.Random(number).sample(names, len(names)):
             time.sleep(_PAUSE)
             _turn(*racing[name], 1)
             taken[name].append(_turn(*racing[name], repeats[name]))
@@ -229,21 +233,25 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile is a contestant, too")
     parser.add_argument("--layers", action="store_true", help="print what runs in each layer")
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians in ms")
+    threads = options.threads or torch.get_num_threads()
+    print(f"{threads} threads, torch {torch.__version__}, medians in ms", flush=True)
     ratios: dict[str, list[float]] = {}
-    for network in NETWORKS:
-        if options.words and not any(w.lower() in network.name.lower() for w in options.words):
-            continue
-        for name, ratio in run(network, options).items():
-            ratios.setdefault(name, []).append(ratio)
+    alone = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, alone, max_tasks_per_child=1) as processes:
+        for number, network in enumerate(NETWORKS):
+            if options.words and not any(w.lower() in network.name.lower() for w in options.words):
+                continue
+            for name, ratio in processes.submit(run, number, options).result().items():
+                ratios.setdefault(name, []).append(ratio)
     means = [f"{name} {statistics.geometric_mean(r):.2f}x" for name, r in ratios.items()]
     print(f"{'geometric means':<32} {'  '.join(means)}")
 
 
-def run(network: Network, options: argparse.Namespace) -> dict[str, float]:
-    """Print the row of one network; its ratios by name."""
+def run(number: int, options: argparse.Namespace) -> dict[str, float]:
+    """Print the row of a network, one of `NETWORKS`; its ratios by name."""
+    network = NETWORKS[number]
+    if options.threads:
+        torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     try:
         model = network.build()
