@@ -75,6 +75,7 @@ def main() -> None:
     name, *texts = sys.argv[1:]
     (algorithm,) = (a for a in algorithms("conv", "cpu") if a.name == name)
     memory.ROOM_FROM = sys.maxsize  # routines' own memory is `torch.empty`'s too, never kept
+    memory._strided = None  # and results are `torch.empty_like`'s
     empty, empty_like = torch.empty, torch.empty_like
     for text in texts:
         spec = ConvSpec.parse(text)

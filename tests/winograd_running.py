@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faltung.lang.compile import compiled
+from faltung.ops.scratch import with_scratch
 from faltung.parts import activation, taps, transpose
 from faltung.parts.winograd import problem as winograd_problem
 from faltung.parts.winograd import routine as winograd_routine
@@ -13,7 +14,7 @@ from faltung.parts.winograd import tiles as winograd_tiles
 from faltung.parts.winograd import transforms as winograd_transforms
 from faltung.parts.winograd import weights
 from faltung.parts.winograd.problem import Layout, Problem
-from faltung.parts.winograd.weights import FilterRoutine, Filters, square_numbers
+from faltung.parts.winograd.weights import FilterRoutine, Filters
 
 PARTS = (activation, taps, transpose, winograd_problem, winograd_routine, winograd_strips,
          winograd_tiles, winograd_transforms)  # fmt: skip
@@ -22,11 +23,11 @@ PARTS = (activation, taps, transpose, winograd_problem, winograd_routine, winogr
 def run(layout: Layout, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """The routine's result, [N, O, D, H, W], for x in the memory order of the problem."""
     p = layout.problem
-    routine = compiled(
+    routine = with_scratch(compiled(
         f"test {p} {layout.cutting}", winograd_routine.BUFFERS + p.bias,
         lambda: winograd_routine.winograd_routine(layout),
         sources=[__file__, *(str(part.__file__) for part in PARTS)],
-    )  # fmt: skip
+    ))  # fmt: skip
     order = torch.channels_last_3d if p.last else torch.contiguous_format
     wide, threads = getattr(torch, p.wide_dtype), torch.get_num_threads()
     sizes = [axis.outputs for axis in (p.depth, p.high, p.wide)]
@@ -35,7 +36,6 @@ def run(layout: Layout, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Ten
     given = [
         y, x.contiguous(memory_format=order), transformed_weight(layout, w),
         torch.tensor([float(c) for c in layout.factors], dtype=wide),
-        *(torch.empty(threads * count, dtype=wide) for count in layout.scratch),
         *([] if bias is None else [bias]),
     ]  # fmt: skip
     routine(threads, *[t.data_ptr() for t in given])
@@ -48,15 +48,13 @@ def transformed_weight(layout: Layout, w: Tensor, filters: Filters | None = None
     if filters is None:
         one = p.inputs * taps
         filters, w = Filters(w.numel(), p.outputs * one, one, taps, 1), w.contiguous()
-    routine = compiled(
+    routine = with_scratch(compiled(
         f"test {p} {layout.cutting} {filters}", weights.BUFFERS,
         lambda: FilterRoutine(layout, filters).r,
         sources=[__file__, str(weights.__file__), *(str(part.__file__) for part in PARTS)],
-    )  # fmt: skip
-    wide, threads = getattr(torch, p.wide_dtype), torch.get_num_threads()
-    made = torch.full((layout.weights,), torch.nan, dtype=wide)
-    own = torch.empty(threads * square_numbers(layout), dtype=wide)
-    routine(threads, made.data_ptr(), w.data_ptr(), own.data_ptr())
+    ))  # fmt: skip
+    made = torch.full((layout.weights,), torch.nan, dtype=getattr(torch, p.wide_dtype))
+    routine(torch.get_num_threads(), made.data_ptr(), w.data_ptr())
     return made
 
 

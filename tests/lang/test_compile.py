@@ -1,5 +1,6 @@
 import ctypes
 import mmap
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_alone_asks_no_pool(machine_code: MachineCode, monkeypatch: pytest.Monke
     routine.alone(x.ctypes.data, y.ctypes.data)
     assert np.array_equal(y, expected)
     assert np.array_equal(run(routine), expected)
-    with pytest.raises(TypeError):
+    with pytest.raises(struct.error):
         routine.alone(x.ctypes.data)
 
 

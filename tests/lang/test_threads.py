@@ -132,6 +132,7 @@ import torch
 torch.set_num_threads(2)
 routine = compiled("double", 2, record, store=ObjectCache(None))
 assert run(routine, 4)
+launch = routine.on(lambda: 4)  # made before there is a child
 torch.ones(100000).add_(1)
 stop = threading.Event()
 
@@ -147,7 +148,8 @@ for _ in range(8):
         status = 1
         try:
             fresh = compiled("double", 2, record, store=ObjectCache(None))
-            if threads.pool() is None and run(routine, 4) and run(fresh, 4):
+            made_before = run(lambda wanted, *addresses: launch(*addresses), 4)
+            if threads.pool() is None and made_before and run(routine, 4) and run(fresh, 4):
                 status = 0
         finally:
             os._exit(status)

@@ -16,7 +16,7 @@ from faltung.ops.calling import allocator
 
 NUMBERS = memory.KEPT_FROM // 4
 
-if memory._users_of_free() is None:
+if memory._references_of_free() is None:
     pytest.skip("this PyTorch does not say who holds a storage", allow_module_level=True)
 
 
@@ -95,23 +95,85 @@ def test_a_block_takes_several_forms_in_turn(monkeypatch: pytest.MonkeyPatch) ->
     made: list[object] = []
     plain = memory._plain
 
-    def counted(nothing: Tensor, storage: torch.UntypedStorage, form: memory._Form) -> Tensor:
+    def counted(storage: torch.UntypedStorage, form: memory._Form) -> Tensor:
         made.append(form)
-        return plain(nothing, storage, form)
+        return plain(storage, form)
 
     monkeypatch.setattr(memory, "_plain", counted)
     shapes = [(n, NUMBERS // n) for n in (1, 2, 4, 8, 16, 32)]
-    makers = [memory.keeper(torch.empty(shape)) for shape in shapes]
+    dtypes = [torch.float32, torch.int32] * 3
+    makers = [
+        memory.keeper(torch.empty(shape, dtype=dtype))
+        for shape, dtype in zip(shapes, dtypes, strict=True)
+    ]
     for makers_in_turn, news in ((makers[:2], 2), (makers, 18)):  # six are more than a block keeps
         for _ in range(3):
-            for make, shape in zip(makers_in_turn, shapes, strict=False):
+            for make, shape, dtype in zip(makers_in_turn, shapes, dtypes, strict=False):
                 y = make()
                 assert tuple(y.shape) == shape and y.stride() == (shape[1], 1)
+                assert y.dtype == dtype
                 del y
                 assert memory.kept_bytes() == NUMBERS * 4
         assert len(made) == news
     held = makers[0]()
     assert makers[1]().data_ptr() != held.data_ptr()  # however many forms there are
+
+
+@pytest.mark.parametrize("count", [None, lambda number: 2, lambda number: 5])
+def test_where_pytorch_does_not_say_who_holds_a_storage_nothing_is_kept(
+    count: Callable[[int], int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if count is None:
+        monkeypatch.delattr(torch._C, "_storage_Use_Count")
+    else:
+        monkeypatch.setattr(memory, "_use_count", count)
+    memory._references_of_free.cache_clear()
+    try:
+        assert memory._references_of_free() is None
+        make = memory.keeper(torch.empty(NUMBERS, dtype=torch.int32))
+    finally:
+        memory._references_of_free.cache_clear()
+    y = make()
+    assert y.dtype == torch.int32 and y.shape == (NUMBERS,) and memory.kept_bytes() == 0
+
+
+def test_where_data_is_no_plain_tensor_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(made: Tensor, form: object) -> bool:
+        raise RuntimeError("set_sizes is not allowed on a Tensor created from .data")
+
+    for other in (refused, lambda made, form: False):
+        monkeypatch.setattr(memory, "_is_plain", other)
+        memory._references_of_free.cache_clear()
+        try:
+            assert memory._references_of_free() is None
+        finally:
+            memory._references_of_free.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        None,
+        lambda shape, strides, dtype: torch.zeros(shape, dtype=dtype),
+        lambda shape, strides, dtype: torch.empty_strided(shape, strides),
+        lambda shape, strides, dtype: torch.empty(99, dtype=dtype).as_strided(shape, strides),
+        lambda shape, strides, dtype: torch.nn.Parameter(torch.zeros(shape)),
+        lambda shape, strides: torch.zeros(shape),
+    ],
+    ids=["none", "contiguous", "float32", "view", "parameter", "error"],
+)
+def test_small_ones_are_pytorchs_own_where_there_is_no_quicker_way(
+    other: Callable[..., Tensor] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_strided", other)
+    memory._strided_holds.cache_clear()
+    try:
+        assert not memory._strided_holds()
+        make = memory.keeper(torch.empty(2, 3, dtype=torch.float64).t())
+    finally:
+        memory._strided_holds.cache_clear()
+    y = make()
+    assert y.shape == (3, 2) and y.stride() == (1, 3) and y.dtype == torch.float64
 
 
 def test_every_result_is_a_tensor_of_its_own() -> None:
@@ -199,19 +261,6 @@ def test_inference_tensors_stay_inference_tensors() -> None:
     version = y._version
     y.add_(1)
     assert y._version == version + 1
-
-
-def test_a_routines_own_memory_is_had_again_when_the_call_is_over() -> None:
-    count = memory.ROOM_FROM // 4
-    first, second = memory.room(count, torch.float32), memory.room(count, torch.float32)
-    places = {first.data_ptr(), second.data_ptr()}
-    assert len(places) == 2 and first.shape == (count,) and first.dtype == torch.float32
-    del first, second
-    assert memory.room(count, torch.float32).data_ptr() in places
-    assert memory.room(count // 2, torch.float64).data_ptr() in places
-    before = memory.kept_bytes()
-    assert memory.room(count - 1, torch.float32).numel() == count - 1
-    assert memory.kept_bytes() == before == 2 * memory.ROOM_FROM
 
 
 def test_threads_never_share_a_result() -> None:

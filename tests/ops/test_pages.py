@@ -9,7 +9,7 @@ import torch
 
 from faltung.ops import pages
 from faltung.ops.calling import allocator
-from faltung.ops.packed import Packed
+from faltung.ops.packed import packer
 
 PAGE = mmap.PAGESIZE
 
@@ -81,7 +81,7 @@ def test_large_results_are_asked_for_and_a_refusal_is_ignored(
 def test_a_large_packed_weight_is_copied_once_it_is_asked_for_again(
     asked: list[tuple[int, int]],
 ) -> None:
-    pack = Packed(lambda w: w + 1)
+    pack = packer(lambda w: w + 1)
     w = torch.arange(pages.LARGE // 4 + 6, dtype=torch.float32).view(-1, 2)
     assert torch.equal(pack(w), w + 1) and not asked  # in training it is another one next time
     packed = pack(w)

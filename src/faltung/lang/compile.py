@@ -9,9 +9,10 @@ generator, which allocates registers and schedules, is where most of the time go
 import ctypes
 import hashlib
 import os
+import struct
 import threading
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +35,70 @@ _engines: list[Any] = []  # what keeps the loaded code alive
 class Compiled:
     """A routine's machine code: called with a number of threads and the buffers' addresses.
 
-    `alone(*addresses)` does the same on the calling thread, which it starts on a little sooner.
+    `alone(*addresses)` does the same on the calling thread, which it starts on a little sooner. If
+    `thread_bytes` is not 0, every thread needs so many bytes of scratch memory, and the address of
+    `scratch.bytes_for(thread_bytes, threads)` comes last; `ops/scratch.py` gives it.
     """
 
-    def __init__(self, address: int, buffers: int) -> None:
-        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64,
-                                *[ctypes.c_void_p] * buffers)  # fmt: skip
-        self._launch = kind(address)
-        self._address = address
-        self.alone: Callable[..., None] = partial(self._launch, None, None, None, 1)
+    def __init__(self, loaded: tuple[int, int], buffers: int) -> None:
+        address, self.thread_bytes = loaded
+        self._addresses = buffers + (self.thread_bytes > 0)
+        # ctypes hands on where the bytes of its argument are, and lets go of the interpreter's lock
+        self._start: Callable[[bytes], None] = ctypes.CFUNCTYPE(None)(address)
+        self._words = struct.Struct(f"{2 + self._addresses}q").pack
+        self.alone: Callable[..., None] = _alone(self._start, self._words, self._addresses)
 
     def __call__(self, wanted: int, *addresses: int) -> None:
-        """Run all items on at most `wanted` threads; ctypes lets go of the interpreter's lock."""
+        """Run all items on at most `wanted` threads."""
         if wanted <= 1 or (pool := threads.pool()) is None:
             self.alone(*addresses)
         else:
-            self._launch(pool.parallel, pool.thread, pool.threads, wanted, *addresses)
+            self._start(self._words(pool.address, wanted, *addresses))
+
+    def on(self, count: Callable[[], int]) -> Callable[..., None]:
+        """What runs it on at most `count()` threads, asked at each call: `launch(*addresses)`."""
+        pool = threads.pool()
+        if pool is None:
+            return self.alone
+        # the pool's words say that there is none any more in a forked child
+        return _together(self._start, self._words, self._addresses, pool.address, count)
+
+
+def _alone(
+    start: Callable[[bytes], None], words: Callable[..., bytes], addresses: int
+) -> Callable[..., None]:
+    """What starts a routine on the calling thread; to collect any number of addresses is slower."""
+
+    def three(a: int, b: int, c: int) -> None:
+        start(words(0, 1, a, b, c))
+
+    def four(a: int, b: int, c: int, d: int) -> None:
+        start(words(0, 1, a, b, c, d))
+
+    def several(*given: int) -> None:
+        start(words(0, 1, *given))
+
+    exact: dict[int, Callable[..., None]] = {3: three, 4: four}
+    return exact.get(addresses, several)
+
+
+def _together(
+    start: Callable[[bytes], None], words: Callable[..., bytes], addresses: int, pool: int,
+    count: Callable[[], int],
+) -> Callable[..., None]:  # fmt: skip
+    """What starts a routine on the threads of a pool."""
+
+    def three(a: int, b: int, c: int) -> None:
+        start(words(pool, count(), a, b, c))
+
+    def four(a: int, b: int, c: int, d: int) -> None:
+        start(words(pool, count(), a, b, c, d))
+
+    def several(*given: int) -> None:
+        start(words(pool, count(), *given))
+
+    exact: dict[int, Callable[..., None]] = {3: three, 4: four}
+    return exact.get(addresses, several)
 
 
 def compiled(
@@ -60,7 +109,7 @@ def compiled(
     sources: Sequence[str] = (),
     store: ObjectCache | None = None,
 ) -> Compiled:
-    """The machine code of the routine that `record()` records.
+    """The machine code of the routine that `record()` records, of so many shared buffers.
 
     `key` says which routine of its author's file it is and `sources` which files, besides this
     package's, made it (`__file__` of the author, of its parts): if the store has an object for all
@@ -76,7 +125,7 @@ def compiled(
     found = store.load(whole)
     if found is None:
         routine = record()
-        assert len(routine.buffers) == buffers, routine.name
+        assert sum(not buffer.scratch for buffer in routine.buffers) == buffers, routine.name
         found = object_code(llvm_ir(routine), target)
         store.save(whole, found)
     return Compiled(_loaded(found), buffers)
@@ -121,8 +170,8 @@ def _machine(target: Target) -> Any:
     )
 
 
-def _loaded(code: bytes) -> int:
-    """Put an object into executable memory; the address of `launch`."""
+def _loaded(code: bytes) -> tuple[int, int]:
+    """Put an object into executable memory; the address of `launch`, and its `thread_bytes`."""
     with _lock:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -133,4 +182,5 @@ def _loaded(code: bytes) -> int:
         engine.finalize_object()
         _engines.append(engine)
         address: int = engine.get_function_address("launch")
-    return address
+        thread_bytes = ctypes.CFUNCTYPE(ctypes.c_int64)(engine.get_function_address("thread_bytes"))
+        return address, thread_bytes()

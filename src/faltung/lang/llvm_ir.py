@@ -34,7 +34,7 @@ def llvm_ir(routine: Routine) -> str:
     signature = ", ".join(["i64 %first", "i64 %last", *buffers])
     writer.body(routine.body)
     body = [f"define internal void @body({signature}) #0 {{", "entry:", *writer.lines]
-    calls = launching(routine.items, [b.thread_bytes for b in routine.buffers])
+    calls = launching(routine.items, [b.own_size for b in routine.buffers])
     declared = [f"declare {signature}" for signature in sorted(writer.declared)]
     return "\n".join([*body, "  ret void", "}", *calls, *declared, _ATTRIBUTES, ""])
 

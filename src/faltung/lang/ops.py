@@ -66,7 +66,8 @@ class Type:
 class Buffer:
     """An array a routine is given: `count` numbers of a storage dtype, read or written.
 
-    Of a scratch buffer each thread has one of its own, and no item finds what another left there.
+    Of a scratch buffer each thread has one of its own, and no item finds what another left there;
+    the caller gives one piece of memory for all of them.
     """
 
     name: str
@@ -86,9 +87,9 @@ class Buffer:
         return STORAGE[self.dtype][1]
 
     @property
-    def thread_bytes(self) -> int:
-        """Bytes between one thread's numbers and the next thread's; 0 where all share them."""
-        return self.count * self.item_size if self.scratch else 0
+    def own_size(self) -> int | None:
+        """Bytes that each thread has of its own; None where all share what is given."""
+        return self.count * self.item_size if self.scratch else None
 
 
 @dataclass(eq=False)

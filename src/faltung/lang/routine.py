@@ -125,7 +125,8 @@ class Routine:
     def scratch(self, name: str, dtype: str, count: int) -> Buffer:
         """An array of `count` numbers for each thread, in which an item finds nothing of others.
 
-        The caller gives the address of `threads · count` numbers.
+        Where it lies is the routine's affair: the caller gives one piece of memory for all of them,
+        after the other buffers (`lang/scratch.py`).
         """
         return self._buffer(Buffer(name, dtype, count, written=True, scratch=True))
 

@@ -12,11 +12,14 @@ import ctypes
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 _MAPS = Path("/proc/self/maps")
 _forked = False
 _known: "Pool | None" = None
+_words: list[Any] = []  # of every pool, because whoever starts routines knows where they are
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,13 @@ class Pool:
     parallel: int  # GOMP_parallel(task, data, threads, flags)
     thread: int  # omp_get_thread_num()
     threads: int  # omp_get_num_threads()
+
+    @cached_property
+    def address(self) -> int:
+        """Where a routine reads the three; there is nothing but 0 where the pool is no more."""
+        words = (ctypes.c_int64 * 3)(self.parallel, self.thread, self.threads)
+        _words.append(words)
+        return ctypes.addressof(words)
 
 
 def pool() -> Pool | None:
@@ -65,6 +75,8 @@ def _loaded_runtimes() -> list[str]:
 def _note_fork() -> None:
     global _forked  # noqa: PLW0603  (a fork changes the whole process)
     _forked = True
+    for words in _words:
+        ctypes.memset(words, 0, ctypes.sizeof(words))
 
 
 if hasattr(os, "register_at_fork"):

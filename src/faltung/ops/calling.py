@@ -49,9 +49,4 @@ def launcher(routine: Compiled, operations: int, bytes: int) -> Callable[..., No
     """
     if operations <= _ALONE_OPERATIONS and bytes <= _ALONE_BYTES:
         return routine.alone
-    threads = torch.get_num_threads
-
-    def launch(*addresses: int) -> None:
-        routine(threads(), *addresses)
-
-    return launch
+    return routine.on(torch.get_num_threads)

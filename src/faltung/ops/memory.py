@@ -2,7 +2,6 @@
 
     make = keeper(model)
     y = make()            like `torch.empty_like(model)`, in memory that an earlier result had
-    own = room(count, dtype)      a routine's own memory for one call, kept likewise
     empty_cache()         keep nothing any longer
 
 Where a result of many MiB lies is malloc's affair: above 32 MiB every one is mapped anew, below it
@@ -13,16 +12,16 @@ GPUs keeps memory for that reason, and so does ONNX Runtime.
 
 A block is a storage that we hold, and a tensor on it that nobody else ever sees, or one for each of
 the forms that its results take in turn. It is free when these are all: then no tensor, view, array
-or graph is left that could see it. A result is what `Parameter` would make of such a tensor: a
-plain one, with a version counter and sizes of its own. At most `MOST_KEPT` bytes are held; the
-oldest are let go first, and what is in use then is freed by its last user, as always. See
-docs/design/006.
+or graph is left that could see it. A result is the `.data` of such a tensor: a plain one, with a
+version counter and sizes of its own. At most `MOST_KEPT` bytes are held; the oldest are let go
+first, and what is in use then is freed by its last user, as always. See docs/design/006.
 """
 
 import sys
 from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +41,8 @@ MOST_KEPT = 256 << 20
 _fills = torch._C._get_deterministic_algorithms
 _infers = torch.is_inference_mode_enabled
 _use_count: Callable[[int], int] = getattr(torch._C, "_storage_Use_Count", id)
-_another = torch.Tensor._make_subclass
+# an unwritten tensor on the CPU, past PyTorch's dispatcher, as code of `torch.compile` makes it
+_strided: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", None)
 _MOST_ASKED = 8  # blocks of the right size that are asked whether they are free
 _MOST_FORMS = 4  # of a block, that its results take in turn
 
@@ -54,53 +54,52 @@ _Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 class _Block:
     """A storage that we keep, what it was when we began to, and our tensors on it."""
 
-    __slots__ = ("address", "forms", "number", "size", "storage")
+    __slots__ = ("address", "forms", "last", "like_last", "number", "size", "storage", "users")
 
-    def __init__(self, tensor: Tensor, size: int, nothing: Tensor, form: _Form) -> None:
+    def __init__(self, tensor: Tensor, size: int, form: _Form) -> None:
         self.storage = tensor.untyped_storage()
         self.address = tensor.data_ptr()
         self.number = self.storage._cdata
         self.size = size
         self.forms: list[tuple[_Form, Tensor]] = []
-        self.like(nothing, form)
+        self.like_last = self.like(form)
 
-    def like(self, nothing: Tensor, form: _Form) -> Tensor:
-        """Our tensor of that form, the last one used first; `nothing` is empty, of its dtype.
+    def like(self, form: _Form) -> Tensor:
+        """Our tensor of that form, the last one used first.
 
-        To make one is a quarter of all that a result costs, or more where PyTorch's code is not
-        near; and layers whose results are equally large in other shapes take turns.
+        To make one takes longer than a result does otherwise, much longer where PyTorch's code is
+        not near; and layers whose results are equally large in other shapes take turns.
         """
         forms = self.forms
-        for number, (known, tensor) in enumerate(forms):
-            if known is form or known == form:
-                if number:
-                    forms.insert(0, forms.pop(number))
-                return tensor
-        with torch.inference_mode(mode=False):
-            made = _plain(nothing, self.storage, form)
-        forms.insert(0, (form, made))
-        del forms[_MOST_FORMS:]
-        return made
+        found = next((n for n, (known, _) in enumerate(forms) if known == form), None)
+        if found is None:
+            with torch.inference_mode(mode=False):
+                forms.insert(0, (form, _plain(self.storage, form)))
+            del forms[_MOST_FORMS:]
+        else:
+            forms.insert(0, forms.pop(found))
+        self.users = 1 + len(forms)  # that PyTorch counts if nobody else has the storage
+        self.last, self.like_last = form, forms[0][1]
+        return self.like_last
 
     def unchanged(self) -> bool:
         """Whether it is still that memory: whoever had it may have resized or shared it."""
-        storage = self.storage
-        return storage.data_ptr() == self.address and storage.nbytes() == self.size
+        return self.storage.data_ptr() == self.address and self.storage.nbytes() == self.size
 
-    def users(self) -> tuple[int, int]:
-        """How many hold the storage besides our tensors: in PyTorch, and in Python, where each
-        storage is one object."""
-        return _use_count(self.number) - len(self.forms), sys.getrefcount(self.storage)
+    def is_free(self, references: int) -> bool:
+        """Whether nobody holds the storage but us.
+
+        PyTorch counts who does, and Python who has the one object that stands for it there: as many
+        as `references` if nobody does.
+        """
+        return _use_count(self.number) == self.users and (
+            sys.getrefcount(self.storage) == references
+        )
 
 
 # By size, the oldest size first. Whoever looks at a block takes it out of its deque meanwhile, so
 # that two threads never have the same; one that gets lost in a race is freed by its last user.
 _blocks: dict[int, deque[_Block]] = {}
-
-
-# what makes the rooms of a size
-_rooms: dict[tuple[int, torch.dtype], Callable[[], Tensor]] = {}
-_MOST_ROOMS = 1024
 
 
 def keeper(model: Tensor, least: int = KEPT_FROM) -> Callable[[], Tensor]:
@@ -114,36 +113,11 @@ def keeper(model: Tensor, least: int = KEPT_FROM) -> Callable[[], Tensor]:
     """
     size = model.numel() * model.element_size()
     if size < least:
-        return partial(torch.empty_like, model)
-    free = _users_of_free()
-    if size > MOST_KEPT or free is None:
+        return _small(model)
+    references = _references_of_free()
+    if size > MOST_KEPT or references is None:
         return partial(_new, model, size)
-    with torch.inference_mode(mode=False):
-        nothing = torch.empty(0, dtype=model.dtype, device="cpu")
-    return partial(
-        _kept, model, size, nothing, (tuple(model.shape), model.stride(), model.dtype), free
-    )
-
-
-def room(count: int, dtype: torch.dtype) -> Tensor:
-    """Unwritten memory for so many numbers, which a routine needs while it runs.
-
-    It is had again by the next call that needs as much, as soon as the tensor is gone.
-
-    >>> room(12, torch.float32).shape
-    torch.Size([12])
-    """
-    if count * dtype.itemsize < ROOM_FROM:
-        return torch.empty(count, dtype=dtype, device="cpu")
-    make = _rooms.get((count, dtype))
-    if make is None:
-        with torch.inference_mode(mode=False):
-            model = torch.empty(count, dtype=dtype, device="cpu")
-            model.untyped_storage().resize_(0)
-        if len(_rooms) >= _MOST_ROOMS:
-            _rooms.clear()
-        make = _rooms[count, dtype] = keeper(model, ROOM_FROM)
-    return make()
+    return _kept(model, size, references)
 
 
 def empty_cache() -> None:
@@ -162,37 +136,78 @@ def kept_bytes() -> int:
     return sum(size * len(blocks) for size, blocks in list(_blocks.items()))
 
 
-def _kept(model: Tensor, size: int, nothing: Tensor, form: _Form, free: tuple[int, int]) -> Tensor:
-    if _fills():  # what is new is filled with NaN then, to show who reads what nobody wrote
+def _small(model: Tensor) -> Callable[[], Tensor]:
+    """What makes unwritten tensors like the model in memory that malloc has at hand."""
+    like, strided, fills = torch.empty_like, _strided, _fills
+    if not _strided_holds():
+        return partial(like, model)
+    shape, strides, dtype = tuple(model.shape), model.stride(), model.dtype
+
+    def make() -> Tensor:
+        if fills():  # what is new is filled with NaN then, to show who reads what nobody wrote
+            return like(model)
+        made: Tensor = strided(shape, strides, dtype)
+        return made
+
+    return make
+
+
+def _kept(model: Tensor, size: int, references: int) -> Callable[[], Tensor]:
+    """What makes unwritten tensors like the model in memory that is kept."""
+    form = tuple(model.shape), model.stride(), model.dtype
+    known, fills, infers, elsewhere = _blocks.get, _fills, _infers, _elsewhere
+    use_count, getrefcount = _use_count, sys.getrefcount
+
+    def make() -> Tensor:
+        blocks = known(size)
+        if not blocks or fills() or infers():
+            return elsewhere(model, form, size, references)
+        try:
+            block = blocks.pop()  # the last one given: it is in the caches
+        except IndexError:  # another thread looks at it
+            return elsewhere(model, form, size, references)
+        # as `is_free` and `unchanged`, without a step into either
+        if (
+            use_count(block.number) != block.users
+            or getrefcount(block.storage) != references
+            or block.storage.data_ptr() != block.address
+            or block.storage.nbytes() != size
+        ):
+            blocks.append(block)
+            return elsewhere(model, form, size, references)
+        made = (block.like_last if block.last is form else block.like(form)).data
+        blocks.append(block)
+        return made
+
+    return make
+
+
+def _elsewhere(model: Tensor, form: _Form, size: int, references: int) -> Tensor:
+    """The same where the last block is not free, or there is something special."""
+    if _fills():
         return _new(model, size)
     blocks: deque[_Block] = _blocks.get(size) or deque()
-    for asked in range(min(len(blocks), _MOST_ASKED)):
-        try:  # the last one given first: it is in the caches; then those given longest ago
-            block = blocks.popleft() if asked else blocks.pop()
+    for _ in range(min(len(blocks), _MOST_ASKED)):
+        try:
+            block = blocks.popleft()  # those given longest ago first
         except IndexError:  # another thread looks at the last one
             break
         if not block.unchanged():
             continue
-        if block.users() == free:
-            made = _result(block, nothing, form)
-            blocks.append(block)
-            return made
+        made = None
+        if block.is_free(references):
+            made = _plain(block.storage, form) if _infers() else block.like(form).data
         blocks.append(block)
+        if made is not None:
+            return made
     made = _new(model, size)
-    _keep(_Block(made, size, nothing, form))
+    _keep(_Block(made, size, form))
     return made
 
 
-def _result(block: _Block, nothing: Tensor, form: _Form) -> Tensor:
-    """A tensor on a free block; from the second time of the same form on half as dear."""
-    if _infers():
-        return _plain(nothing, block.storage, form)
-    return _another(Tensor, block.like(nothing, form).data)
-
-
-def _plain(nothing: Tensor, storage: torch.UntypedStorage, form: _Form) -> Tensor:
-    shape, strides, _ = form
-    return torch.empty_like(nothing).set_(storage, 0, shape, strides)
+def _plain(storage: torch.UntypedStorage, form: _Form) -> Tensor:
+    shape, strides, dtype = form
+    return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape, strides)
 
 
 def _new(model: Tensor, size: int) -> Tensor:
@@ -214,26 +229,65 @@ def _keep(block: _Block) -> None:
 
 
 @cache
-def _users_of_free() -> tuple[int, int] | None:
-    """What `users` says of a storage that nobody else holds; None if it would not say so.
+def _strided_holds() -> bool:
+    """Whether `_strided` makes what `torch.empty_strided` does, past modes that divert that."""
+    try:
+        with torch.inference_mode():
+            inferred = _strided((4,), (1,), torch.float64)
+        with torch.inference_mode(mode=False):
+            made = _strided((2, 3), (1, 2), torch.bfloat16)
+            nothing = _strided((0, 3), (3, 1), torch.float32)
+            return (
+                inferred.is_inference()
+                and made.untyped_storage().nbytes() == 12
+                and made.untyped_storage().resizable()
+                and _is_plain(made, ((2, 3), (1, 2), torch.bfloat16))
+                and _is_plain(nothing, ((0, 3), (3, 1), torch.float32))
+            )
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
-    Asked once a process, because neither count is promised to anybody.
+
+def _is_plain(made: Tensor, form: _Form) -> bool:
+    """Whether it is a new tensor of that form and nothing else; it is none of that afterwards."""
+    plain = (
+        (type(made), made.device.type, made._version) == (Tensor, "cpu", 0)
+        and (tuple(made.shape), made.stride(), made.dtype) == form
+        and made.storage_offset() == 0
+        and made.is_leaf
+        and not (made.requires_grad or made._is_view() or made.is_inference())
+    )
+    made.zero_()
+    counts = made._version == 1
+    made.unsqueeze_(0).resize_(3)
+    return plain and counts and made.shape == (3,)
+
+
+@cache
+def _references_of_free() -> int | None:
+    """How often Python holds a storage that nobody has but a block; None if nothing tells that.
+
+    Asked once a process, because nothing of it is promised to anybody.
     """
     if not hasattr(torch._C, "_storage_Use_Count"):
         return None
-    with torch.inference_mode(mode=False):
-        tensor = torch.empty(4, device="cpu")
-        block = _Block(tensor, 16, tensor[:0], ((4,), (1,), tensor.dtype))
-    seen = [block.users()]
-    view = tensor[1:]
-    del tensor
-    seen.append(block.users())
-    array = view.numpy()
-    del view
-    seen.append(block.users())
-    del array
-    free = block.users()
-    storage = block.storage
-    seen.append(block.users())
-    del storage
-    return free if free == block.users() and free not in seen else None
+    form = ((2, 4), (1, 2), torch.bfloat16)
+    fine = []
+    try:
+        with torch.inference_mode(mode=False):
+            tensor = torch.empty(4, device="cpu")
+            block = _Block(tensor, 16, form)
+            del tensor
+            references = sys.getrefcount(block.storage)
+            for hold in (Tensor.detach, Tensor.numpy, Tensor.untyped_storage, lambda t: t[1:]):
+                made = block.like(form).data
+                fine.append(made.data_ptr() == block.address and not block.is_free(references))
+                held = hold(made.view(torch.int16))
+                fine.append(_is_plain(made, form))
+                del made
+                fine.append(not block.is_free(references))
+                del held
+                fine.append(block.is_free(references))
+    except RuntimeError:  # PyTorch has not always allowed to change the sizes of `.data`
+        return None
+    return references if all(fine) else None

@@ -1,6 +1,6 @@
 """Weights in the order a routine wants them, kept until the weight changes.
 
-    pack = Packed(lambda w: w.transpose(0, 1).contiguous())
+    pack = packer(lambda w: w.transpose(0, 1).contiguous())
     pack(w) is pack(w)         # until w is written to, replaced or freed
 
 Used by algorithms that would otherwise reorder or transform the same weight at every call. Not for
@@ -21,7 +21,7 @@ a 200th of the weight or more; a smaller one may not be, and then `forget()` is 
 everything was decided against: to read a weight of 9 MB takes as long as the convolution of the 7×7
 map that it belongs to.
 
-**How long.** A form is dropped when the memory of its weight is freed, when its `Packed` is, or at
+**How long.** A form is dropped when the memory of its weight is freed, when its packer is, or at
 the next packing after its weight is gone but not the memory. All forms together stay below
 `keep_at_most(bytes)`, 512 MiB unless set: the least recently used go first, but never one that was
 used since the newcomer was last asked for, because a model whose layers come round one after the
@@ -37,12 +37,14 @@ import math
 import sys
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from .operands import alike
 from .pages import in_huge_pages
 
 _WHOLE_BYTES = 4096  # compared in whole up to here: 0.1 us
@@ -53,9 +55,14 @@ _MOST_ASKED = 1024  # weights whose refusal is remembered
 
 
 class _Bound:
-    """How many bytes all packed forms may take together."""
+    """How many bytes all packed forms may take together, and how many forms have come so far."""
 
     limit = 512 << 20
+    newcomers = 0
+
+
+# the number of a packer, and the identity of a weight
+_Key = tuple[int, int]
 
 
 class _Weight:
@@ -65,7 +72,7 @@ class _Weight:
         "__weakref__", "address", "attributes", "dtype", "places", "shape", "storage", "stride",
     )  # fmt: skip
 
-    def __init__(self, w: Tensor, key: tuple[int, int]) -> None:
+    def __init__(self, w: Tensor, key: _Key) -> None:
         self.address, self.dtype = w.data_ptr(), w.dtype
         self.shape, self.stride = w.shape, w.stride()
         self.attributes = w.__dict__
@@ -85,55 +92,73 @@ class _Weight:
             and w.dtype is self.dtype
         )
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether nothing else holds its attributes."""
-        return sys.getrefcount(self.attributes) <= _OWN_REFERENCES
-
 
 class _Form:
-    """A packed form, and the numbers that it was made from."""
+    """A packed form, and the numbers that it was made from.
 
-    packed: Tensor  # once it is made
+    What every call asks for lies side by side; some of it is there from the second call on.
+    """
 
-    __slots__ = ("packed", "sample", "size", "stays", "used", "version", "weight")
+    alike: Callable[[Tensor], bool]
+    packed: Tensor
+
+    __slots__ = (
+        "address", "alike", "attributes", "look", "packed", "sample", "size", "storage", "used",
+        "version", "weight",
+    )  # fmt: skip
 
     def __init__(self, weight: _Weight, w: Tensor) -> None:
-        self.weight, self.version, self.sample = weight, w._version, weight.places.tobytes()
+        self.weight, self.version = weight, w._version
+        self.storage, self.address, self.look = (
+            weight.storage,
+            weight.address,
+            weight.places.tobytes,
+        )
+        self.attributes: dict[str, Any] | None = None
+        self.sample = self.look()
         self.size = self.used = 0
-        self.stays = False
 
     def is_of(self, w: Tensor) -> bool:
         """Whether it was made from this weight as it is now."""
-        weight = self.weight
         return (
-            w._version == self.version
-            and weight.is_it(w)
-            and weight.places.tobytes() == self.sample
+            self.weight.is_it(w) and w._version == self.version and self.look() == self.sample
         )  # fmt: skip
 
-    def settle(self) -> None:
-        """Put it where it is read fastest, now that it was asked for again.
+    def settle(self, w: Tensor) -> None:
+        """Make it quick to find and to read, now that it was asked for again.
 
-        In training the weight is another by then, and moving it would have been for nothing.
+        In training the weight is another by then, and this would have been for nothing.
         """
-        self.packed, self.stays = in_huge_pages(self.packed), True
+        if self.attributes is None:
+            self.packed = in_huge_pages(self.packed)
+        # shape, strides and dtype at once; it says no where other modes are on around the call
+        self.alike = alike(w)
+        self.attributes = w.__dict__
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing else holds the attributes of the weight."""
+        own = _OWN_REFERENCES + (self.attributes is not None)
+        return sys.getrefcount(self.weight.attributes) <= own
 
 
-_kept: dict[tuple[int, int], _Form] = {}
-_asked: dict[tuple[int, int], int] = {}  # when a form that there is no room for was last asked for
+_kept: dict[int, dict[int, _Form]] = {}  # by the parts of their keys
+_asked: dict[_Key, int] = {}  # when a form that there is no room for was last asked for
 _numbers = itertools.count()
 _clock = itertools.count(1)
 
 
-class Packed:
+def packer(
+    make: Callable[[Tensor], Tensor],
+    remake: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Callable[[Tensor], Tensor]:
     """The packed form of weights: `packed(w)` is `make(w)`, kept until `w` changes.
 
     `make` gets the weight without its gradient and must not write to it. What comes back must not
     be written to. `remake(w, packed)` is for a weight that was written to: it makes its form anew
     in the memory of the old one, `packed`, which nobody has any more. Raises what they raise.
 
-    >>> packed = Packed(lambda w: w.mul(2))
+    >>> packed = packer(lambda w: w.mul(2))
     >>> w = torch.ones(2)
     >>> packed(w) is packed(w)
     True
@@ -141,72 +166,82 @@ class Packed:
     >>> packed(w)
     tensor([4., 4.])
     """
+    number = next(_numbers)
+    forms: dict[int, _Form] = {}
+    _kept[number] = forms
+    now = _clock.__next__
 
-    def __init__(
-        self,
-        make: Callable[[Tensor], Tensor],
-        remake: Callable[[Tensor, Tensor], Tensor] | None = None,
-    ) -> None:
-        self._make, self._remake = make, remake
-        self._number = next(_numbers)
-        weakref.finalize(self, _drop_all_of, self._number).atexit = False
-
-    def __call__(self, w: Tensor) -> Tensor:
-        """The packed form of `w` as it is now."""
-        key = (self._number, id(w))
-        form = _kept.get(key)
+    def packed(w: Tensor) -> Tensor:
+        form = forms.get(id(w))
         if form is None:
-            return self._fresh(key, w)
-        if form.is_of(w):
-            form.used = next(_clock)
-            if not form.stays:
-                form.settle()
+            return _fresh((number, id(w)), make, w)
+        if (  # `is_of`, quicker
+            w.__dict__ is form.attributes
+            and w._version == form.version
+            and w.untyped_storage() is form.storage()
+            and w.data_ptr() == form.address
+            and form.alike(w)
+            and form.look() == form.sample
+        ):
+            form.used = now()
             return form.packed
-        weight, size = form.weight, form.size
-        old = form.packed if self._remake is not None else None
+        if form.is_of(w):
+            form.used = now()
+            form.settle(w)
+            return form.packed
         del form  # or its memory could not be had for the new one
-        _kept.pop(key, None)
-        if not weight.is_it(w):
-            return self._fresh(key, w)
-        if old is not None and sys.getrefcount(old) > _OWN_REFERENCES:
-            old = None
-        return self._again(key, weight, size, w, old)
+        return _changed((number, id(w)), make, remake, w)
 
-    def _again(
-        self, key: tuple[int, int], weight: _Weight, size: int, w: Tensor, old: Tensor | None
-    ) -> Tensor:
-        """The form of a weight that was written to, as every step of a training does.
+    weakref.finalize(packed, _kept.pop, number, None).atexit = False
+    return packed
 
-        All else that there is to know of it is as it was, and so is the room that it takes.
-        """
-        others, form = len(_kept), _Form(weight, w)
-        if old is None or self._remake is None:
-            packed = self._made(w)
-        else:
-            packed = self._remake(w.detach(), old)
-        # unless others have taken that room meanwhile
-        if packed.nbytes == size and len(_kept) == others and form.is_of(w):
-            form.packed, form.size, form.used = packed, size, next(_clock)
-            _kept[key] = form
-        return packed
 
-    def _fresh(self, key: tuple[int, int], w: Tensor) -> Tensor:
-        plain = type(w) is Tensor or type(w) is torch.nn.Parameter
-        with torch.no_grad():
-            if not plain or w.is_inference():
-                return self._make(w)
-            form = _Form(_Weight(w, key), w)
-            packed = self._made(w)
-        if form.is_of(w):  # it may have been written to meanwhile
-            form.packed, form.size, form.used = packed, packed.nbytes, next(_clock)
-            _keep(key, form)
-        return packed
+def _changed(
+    key: _Key,
+    make: Callable[[Tensor], Tensor],
+    remake: Callable[[Tensor, Tensor], Tensor] | None,
+    w: Tensor,
+) -> Tensor:
+    """The form of a weight whose form that was kept is another's, or an older one's."""
+    form = _popped(key)
+    if form is None or not form.weight.is_it(w):
+        del form
+        return _fresh(key, make, w)
+    weight, size, old = form.weight, form.size, form.packed
+    del form
+    # it was written to, as in every step of a training: all else that there is to know of it is as
+    # it was, and so is the room that it takes
+    newcomers, form = _Bound.newcomers, _Form(weight, w)
+    if remake is None or sys.getrefcount(old) > _OWN_REFERENCES:
+        del old
+        packed = _made(make, w)
+    else:
+        packed = remake(w.detach(), old)
+    # unless others have taken that room meanwhile
+    if packed.nbytes == size and _Bound.newcomers == newcomers and form.is_of(w):
+        form.packed, form.size, form.used = packed, size, next(_clock)
+        _put(key, form)
+    return packed
 
-    def _made(self, w: Tensor) -> Tensor:
-        packed = self._make(w.detach())
-        if packed.untyped_storage() is w.untyped_storage():
-            packed = packed.clone()  # or the form would keep the weight's memory alive
-        return packed
+
+def _fresh(key: _Key, make: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+    plain = type(w) is Tensor or type(w) is torch.nn.Parameter
+    with torch.no_grad():
+        if not plain or w.is_inference():
+            return make(w)
+        form = _Form(_Weight(w, key), w)
+        packed = _made(make, w)
+    if form.is_of(w):  # it may have been written to meanwhile
+        form.packed, form.size, form.used = packed, packed.nbytes, next(_clock)
+        _keep(key, form)
+    return packed
+
+
+def _made(make: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+    packed = make(w.detach())
+    if packed.untyped_storage() is w.untyped_storage():
+        packed = packed.clone()  # or the form would keep the weight's memory alive
+    return packed
 
 
 def keep_at_most(limit: int) -> None:
@@ -223,7 +258,7 @@ def keep_at_most(limit: int) -> None:
 
 def kept_bytes() -> int:
     """Bytes that packed weights take now."""
-    return sum(form.size for form in list(_kept.values()))
+    return sum(form.size for _, form in _all())
 
 
 def forget() -> None:
@@ -231,23 +266,45 @@ def forget() -> None:
 
     For a weight that was written to behind PyTorch's back, in a small part: see the module.
     """
-    _kept.clear()
+    for forms in list(_kept.values()):
+        forms.clear()
 
 
-def _keep(key: tuple[int, int], form: _Form) -> None:
+def _all() -> list[tuple[_Key, _Form]]:
+    return [
+        ((number, weight), form)
+        for number, forms in list(_kept.items())
+        for weight, form in list(forms.items())
+    ]
+
+
+def _put(key: _Key, form: _Form) -> None:
+    number, weight = key
+    forms = _kept.get(number)
+    if forms is not None:
+        forms[weight] = form
+
+
+def _popped(key: _Key) -> _Form | None:
+    number, weight = key
+    return _kept.get(number, {}).pop(weight, None)
+
+
+def _keep(key: _Key, form: _Form) -> None:
     """Keep a new form if there is room, or room can be made."""
     asked = _asked.pop(key, form.used)
     if _make_room(form.size, asked):
-        _kept[key] = form
+        _Bound.newcomers += 1
+        _put(key, form)
     else:
         _remember(key, form)
 
 
 def _make_room(size: int, asked: int) -> bool:
     """Drop what is dead, then the least recently used of what was not used since `asked`."""
-    forms = list(_kept.items())
+    forms = _all()
     for key, form in forms:
-        if form.weight.is_gone:
+        if form.is_gone:
             _drop(key, form)
     taken = size + kept_bytes()
     if taken <= _Bound.limit:
@@ -258,34 +315,33 @@ def _make_room(size: int, asked: int) -> bool:
     for key, form in forms:
         if taken <= _Bound.limit or form.used >= asked:
             break
-        if _kept.get(key) is form:
+        if _drop(key, form):
             taken -= form.size
-            _drop(key, form)
             _remember(key, form)
     return taken <= _Bound.limit
 
 
-def _remember(key: tuple[int, int], form: _Form) -> None:
+def _remember(key: _Key, form: _Form) -> None:
     if len(_asked) >= _MOST_ASKED:
         _asked.clear()
     _asked[key] = form.used
 
 
-def _drop(key: tuple[int, int], form: _Form | None) -> None:
-    if form is not None and _kept.get(key) is form:
-        _kept.pop(key, None)
+def _drop(key: _Key, form: _Form) -> bool:
+    """Drop that form if it is the one that is kept."""
+    number, weight = key
+    forms = _kept.get(number, {})
+    kept = forms.get(weight) is form
+    if kept:
+        forms.pop(weight, None)
+    return kept
 
 
-def _drop_of(key: tuple[int, int], weight: _Weight | None) -> None:
-    form = _kept.get(key)
+def _drop_of(key: _Key, weight: _Weight | None) -> None:
+    number, identity = key
+    form = _kept.get(number, {}).get(identity)
     if form is not None and form.weight is weight:
         _drop(key, form)
-
-
-def _drop_all_of(number: int) -> None:
-    for key in list(_kept):
-        if key[0] == number:
-            _kept.pop(key, None)
 
 
 def _places(w: Tensor) -> "np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint64]]":

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from faltung import planning, settings
 from faltung.ops.unfold.api import fold, unfold
@@ -76,6 +76,29 @@ def test_the_gradient_runs_the_algorithm_that_was_asked_for() -> None:
     assert planning.usage() - before == {"slices_torch": 2}
     assert x.grad is not None
     assert torch.equal(x.grad[0, 0, 0], torch.tensor([1.0, 2.0, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("algorithm", ["slices_torch", "native_torch", "indices_torch"])
+@pytest.mark.parametrize("problem", ["n1 c2 i3x4 k2x3 p1", "n1 c2 i3x4 k1x1", "n2 c1 i5x1 k5x1"])
+def test_no_result_is_a_view(task: str, algorithm: str, problem: str) -> None:
+    """Not of what an algorithm has cut it from, nor of its operand: tangents, and writing to it."""
+    spec = UnfoldSpec.parse(f"{task} {problem} float64 cpu")
+    with settings.using(algorithm=algorithm):
+        knobs = settings.current()
+    x, tangent = operand(spec), torch.ones(spec.operand_shape, dtype=torch.float64)
+    with forward_ad.dual_level():
+        y = run(forward_ad.make_dual(x, tangent), spec, knobs)
+        assert not y._is_view()
+        found = forward_ad.unpack_dual(y).tangent
+        assert torch.equal(found, run(tangent, spec, knobs))
+    y = run(x, spec, knobs)
+    assert y.requires_grad and not y._is_view()
+    before = x.detach().clone()
+    y.mul_(3).sum().backward()  # a result may be written to
+    assert torch.equal(x.detach(), before)
+    assert x.grad is not None
+    assert torch.equal(x.grad, 3 * run(torch.ones_like(y), spec.adjoint, knobs))
 
 
 CALLS: list[tuple[str, Any, tuple[int, ...]]] = [

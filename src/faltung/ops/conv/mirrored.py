@@ -28,7 +28,7 @@ from ...machine import Machine
 from ...planning import Algorithm, Run
 from ..geometry import Axis
 from ..layouts import laid_out
-from ..packed import Packed
+from ..packed import packer
 from ..rearranged import Rearranged, rearranged_seconds
 from .spec import ConvSpec
 
@@ -122,7 +122,7 @@ def as_forward(spec: ConvSpec) -> ConvSpec | None:
     )  # fmt: skip
 
 
-def _mirroring(spec: ConvSpec) -> Packed:
+def _mirroring(spec: ConvSpec) -> Callable[[Tensor], Tensor]:
     """What makes the forward convolution's weight: mirrored, the channels of groups exchanged.
 
     A weight that changes is mirrored into the same tensor, which the algorithm then sees change:
@@ -142,7 +142,7 @@ def _mirroring(spec: ConvSpec) -> Packed:
         torch.autograd.graph.increment_version(old)
         return old
 
-    return Packed(mirrored, again)
+    return packer(mirrored, again)
 
 
 def _seen(axis: Axis) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from ...parts.winograd import tiles as winograd_tiles
 from ...parts.winograd import transforms as winograd_transforms
 from ...parts.winograd import weights
 from ...parts.winograd.problem import Layout
-from ...parts.winograd.weights import FilterRoutine, Filters, square_numbers
+from ...parts.winograd.weights import FilterRoutine, Filters
 from ..calling import allocator
-from ..memory import room
+from ..scratch import with_scratch
 from .spec import ConvSpec
 
 _PARTS = (transpose, weights, winograd_problem, winograd_tiles, winograd_transforms)
@@ -34,8 +34,6 @@ class TransformedFilters:
         self.spec, self.layout = spec, layout
         # in the memory of the form before, which is dropped by then
         self._make = allocator((layout.weights,), layout.problem.wide_dtype, "contiguous")
-        self._wide: torch.dtype = getattr(torch, layout.problem.wide_dtype)
-        self._squares = square_numbers(layout)
         self._routines: dict[tuple[int, ...], Compiled] = {}
 
     def __call__(self, w: Tensor) -> Tensor:
@@ -49,19 +47,18 @@ class TransformedFilters:
             w = _dense(w)
             steps = w.stride()
         routine = self._routines.get(steps) or self._compiled(w, steps)
-        made, threads = self._make(), torch.get_num_threads()
-        own = room(threads * self._squares, self._wide)
-        routine(threads, made.data_ptr(), w.data_ptr(), own.data_ptr())
+        made = self._make()
+        routine(torch.get_num_threads(), made.data_ptr(), w.data_ptr())
         return made
 
     def _compiled(self, w: Tensor, steps: tuple[int, ...]) -> Compiled:
         """The routine for weights that lie like this one."""
         problem, cutting = self.layout.problem, self.layout.cutting
         filters = self._filters(w)
-        made = self._routines[steps] = compiled(
+        made = self._routines[steps] = with_scratch(compiled(
             f"winograd filters {filters} {problem} {cutting}", weights.BUFFERS,
             lambda: FilterRoutine(self.layout, filters).r, sources=_SOURCES,
-        )  # fmt: skip
+        ))  # fmt: skip
         return made
 
     def _filters(self, w: Tensor) -> Filters:

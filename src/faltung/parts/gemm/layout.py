@@ -12,7 +12,7 @@ from functools import cached_property
 from ..activation import is_long
 from .columns import alike, apart
 from .problem import GemmProblem
-from .sharing import own_numbers
+from .sharing import whole_lines
 from .tiling import (
     COLLIDING,
     Block,
@@ -82,7 +82,7 @@ class GemmLayout:
             return 0
         # and a square of sums that are turned and wait for a residual and a long activation
         more = t.lanes * t.lanes if self.is_turned and long and p.residual else 0
-        return own_numbers(t.channels * t.rows * t.columns + more, p.item_size)
+        return whole_lines(t.channels * t.rows * t.columns + more, p.item_size)
 
     @property
     def is_turned(self) -> bool:
@@ -97,7 +97,7 @@ class GemmLayout:
             return 0
         planes = steps.plane * p.depth.kernel_size
         numbers = planes if steps.channel == 1 else steps.channel * p.inputs
-        return own_numbers(numbers, p.item_size)
+        return whole_lines(numbers, p.item_size)
 
     @property
     def order(self) -> str:

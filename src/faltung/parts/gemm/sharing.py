@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
-_LINE, _PAGE = 64, 4096  # bytes
+_LINE = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,11 @@ def doubled(limit: int) -> Iterator[int]:
     yield limit
 
 
-def own_numbers(numbers: int, item_size: int) -> int:
-    """Numbers of a thread's own memory: those it needs, in whole lines, and a page of others.
+def whole_lines(numbers: int, item_size: int) -> int:
+    """So many numbers in whole cache lines.
 
-    Processors fetch lines ahead, up to the end of a page, and so one thread would take the lines
-    that follow its own from the thread that writes there. None where none are needed.
-
-    >>> own_numbers(100, 4), own_numbers(0, 4)
-    (1136, 0)
+    >>> whole_lines(100, 4), whole_lines(0, 4)
+    (112, 0)
     """
     line = _LINE // item_size
-    return -(-numbers // line) * line + _PAGE // item_size if numbers else 0
+    return -(-numbers // line) * line

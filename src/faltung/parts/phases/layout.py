@@ -3,7 +3,7 @@
 from functools import cached_property
 from math import prod
 
-from ..gemm.sharing import own_numbers
+from ..gemm.sharing import whole_lines
 from .panel import PhasePanel
 from .tiling import PhaseProblem, phase_tiling
 
@@ -75,7 +75,7 @@ class PhaseLayout:
             return 0
         # the last ones are transposed together with some that do not exist
         numbers = (self.tiling.rows * self.pitch + self.problem.lanes) * self.width
-        return own_numbers(numbers, self.problem.item_size)
+        return whole_lines(numbers, self.problem.item_size)
 
     @cached_property
     def is_ragged(self) -> bool:

@@ -11,7 +11,7 @@ from functools import cached_property
 from ...lang.ops import Buffer
 from ...lang.routine import Operand, Routine, Value
 from ..gemm.gather_panel import Copying, Run, Turning
-from ..gemm.sharing import own_numbers
+from ..gemm.sharing import whole_lines
 from .classes import Phase, PhaseAxis
 from .tiling import extent
 
@@ -69,7 +69,7 @@ class PhasePanel:
     @property
     def numbers(self) -> int:
         """Numbers of the panel."""
-        return own_numbers(self.plane * self.axes[0].turns, self.item_size)
+        return whole_lines(self.plane * self.axes[0].turns, self.item_size)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import inf, prod
 
 from ...lang.ops import STORAGE
-from ..gemm.sharing import Pieces, cut, doubled, largest_share, own_numbers
+from ..gemm.sharing import Pieces, cut, doubled, largest_share, whole_lines
 
 _MOST_VECTORS = 4
 _ENOUGH_SUMS = 10  # two additions begin in each cycle, and one takes four
@@ -198,7 +198,7 @@ class StrassenLayout:
     @property
     def panel_numbers(self) -> int:
         """Numbers of a thread's two panels, of which one is filled while the other is read."""
-        return own_numbers(2 * self.planes * self.plane, self.problem.item_size)
+        return whole_lines(2 * self.planes * self.plane, self.problem.item_size)
 
     @property
     def sums(self) -> int:
@@ -208,7 +208,7 @@ class StrassenLayout:
     @property
     def waiting_numbers(self) -> int:
         """Numbers of a thread's sums that wait: three that return, and some that are stored."""
-        return own_numbers(4 * self.sums, self.problem.item_size)
+        return whole_lines(4 * self.sums, self.problem.item_size)
 
     @property
     def weight_numbers(self) -> int:

@@ -25,8 +25,8 @@ from ..winograd.transforms import mapped
 from .taps import TapRun
 from .winograd_layout import MOST_WOVEN, WinogradWeightLayout
 
-BUFFERS = 9
-"""gw, x, gy, c and five of scratch memory."""
+BUFFERS = 4
+"""gw, x, gy, c."""
 
 
 class WinogradWeightRoutine:

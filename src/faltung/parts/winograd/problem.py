@@ -10,7 +10,6 @@ from fractions import Fraction
 from functools import cached_property
 from math import prod
 
-from ..gemm.sharing import own_numbers
 from .outlet import Inlet, Outlet
 from .strips import line_of
 from .tiles import Block, PlainAxis, tiled
@@ -239,11 +238,7 @@ class Layout:
     @cached_property
     def scratch(self) -> tuple[int, int, int, int]:
         """What each thread has of its own, in the order of the routine's buffers."""
-        pixels, transformed, sums, outputs = (
-            own_numbers(count, self.problem.item_size)
-            for count in (self.strips[0], self.transformed, self.sums, self.strips[1])
-        )
-        return pixels, transformed, sums, outputs
+        return self.strips[0], self.transformed, self.sums, self.strips[1]
 
     @cached_property
     def weights(self) -> int:

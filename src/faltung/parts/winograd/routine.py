@@ -32,8 +32,8 @@ _UNROLLED = 4  # input channels written down one after the other
 _AHEAD = 32  # input channels ahead of which weights are asked for: what memory takes to answer
 _BRIEF = ("relu", "relu6", "leaky_relu")  # activations that may be written down m² times
 
-BUFFERS = 8
-"""y, x, u, c and four of scratch memory; then the bias and the residual if there are."""
+BUFFERS = 4
+"""y, x, u, c; then the bias and the residual if there are."""
 
 
 def winograd_routine(layout: Layout) -> Routine:
@@ -64,20 +64,19 @@ class _Recording:
         self.x = Image(r.reads("x", p.dtype, counts[1]), channels[1], sizes[1], p.last)
         self.u = r.reads("u", p.wide_dtype, layout.weights)
         self.c = r.reads("c", p.wide_dtype, len(layout.factors))
-        own = layout.scratch
-        self.pixels = self.strip("pixels", layout.input_pixels, layout.input_strip, own[0])
-        self.v = r.scratch("v", p.wide_dtype, own[1])
-        self.m = r.scratch("m", p.wide_dtype, own[2])
-        self.outputs = self.strip("outputs", layout.output_pixels, layout.output_strip, own[3])
+        self.pixels = self.strip("pixels", layout.input_pixels, layout.input_strip)
+        self.v = r.scratch("v", p.wide_dtype, layout.scratch[1])
+        self.m = r.scratch("m", p.wide_dtype, layout.scratch[2])
+        self.outputs = self.strip("outputs", layout.output_pixels, layout.output_strip)
         self.b = r.reads("b", p.dtype, channels[0]) if p.bias else None
         self.residual = r.reads("residual", p.dtype, counts[0]) if p.residual else None
         with r.work() as item:
             self.item(item)
 
-    def strip(self, name: str, pixels: tuple[int, int], vectors: int, room: int) -> Strip:
+    def strip(self, name: str, pixels: tuple[int, int], vectors: int) -> Strip:
         return Strip(
             self.r, name, self.problem.wide_dtype,
-            lines=pixels[0], columns=pixels[1], vectors=vectors, lanes=self.lanes, room=room,
+            lines=pixels[0], columns=pixels[1], vectors=vectors, lanes=self.lanes,
         )  # fmt: skip
 
     def item(self, item: Value) -> None:

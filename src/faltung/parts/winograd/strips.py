@@ -108,19 +108,16 @@ Finish = Callable[[Value, Value, Value | None], Value]
 
 
 class Strip:
-    """Scratch memory for lines × columns pixels, each of `vectors` vectors of channels.
-
-    A thread's next one begins after `room` numbers, if those are more.
-    """
+    """Scratch memory for lines × columns pixels, each of `vectors` vectors of channels."""
 
     def __init__(
         self, r: Routine, name: str, dtype: str, *, lines: int, columns: int, vectors: int,
-        lanes: int, room: int = 0,
+        lanes: int,
     ) -> None:  # fmt: skip
         self.r, self.lanes, self.lines, self.columns = r, lanes, lines, columns
         self.pixel = vectors * lanes
         self.line = line_of(columns, self.pixel, lanes)
-        self.buffer = r.scratch(name, dtype, max(room, lines * self.line))
+        self.buffer = r.scratch(name, dtype, lines * self.line)
 
     def fill(self, image: Image, of: Channels, high: Runs, wide: Runs) -> None:
         """Read what a block sees; zeros where nothing is."""

@@ -20,8 +20,8 @@ from ..transpose import transposed
 from .problem import Layout
 from .transforms import mapped
 
-BUFFERS = 3
-"""u, w and a scratch buffer of `square_numbers`."""
+BUFFERS = 2
+"""u and w."""
 
 
 @dataclass(frozen=True)

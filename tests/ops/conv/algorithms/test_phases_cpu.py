@@ -13,6 +13,7 @@ from faltung import functional as FF
 from faltung.ops.conv.algorithms import phases_cpu
 from faltung.ops.conv.algorithms.phases_cpu import ALGORITHM
 from faltung.ops.conv.spec import ConvSpec
+from faltung.ops.scratch import scratch_bytes
 from faltung.parts.phases.layout import PhaseLayout
 from faltung.parts.phases.routine import PhaseRoutine
 from transposed import (
@@ -24,7 +25,6 @@ from transposed import (
     planned,
     same_for_any_threads,
     spelled,
-    whole_operands,
 )
 
 WIDTHS = (*range(1, 10), 15, 16, 17, 23, 31, 33)
@@ -182,18 +182,13 @@ def _written(ops: list) -> int:
     return sum(1 + _written(op.body) for op in ops if op.name != "const")
 
 
-def test_workspace_is_what_a_run_allocates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspace_is_the_packed_weight_and_scratch() -> None:
     for words in ("n1 c70 o30 i20x20 k4x4 s2 p1 float32", "n1 c70 o30 i40 k3 s2 float64"):
         spec = parse(words)
-        run, (gy, w) = ALGORITHM.build(spec), (t.to(torch.float32) for t in whole_operands(spec))
-        gy, w = gy.to(getattr(torch, spec.dtype)), w.to(getattr(torch, spec.dtype))
-        made, empty = [], torch.empty
-        monkeypatch.setattr(torch, "empty", lambda *a, **k: made.append(empty(*a, **k)) or made[-1])  # noqa: B023
-        run(gy, w)
-        monkeypatch.undo()
         layout = PhaseLayout(phases_cpu._problem(spec))
-        packed = layout.packed_numbers * layout.problem.item_size
-        assert sum(t.nbytes for t in made) + packed == ALGORITHM.workspace(spec)
+        item_size = layout.problem.item_size
+        own = scratch_bytes(item_size, layout.panel.numbers, layout.line_numbers)
+        assert ALGORITHM.workspace(spec) == layout.packed_numbers * item_size + own
 
 
 @pytest.mark.parametrize(

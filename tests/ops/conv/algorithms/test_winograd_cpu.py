@@ -16,9 +16,11 @@ from torch.nn import functional as F
 import faltung
 from faltung.machine import Rates, this_machine
 from faltung.ops.activations import activate
-from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM
+from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM, _layout
 from faltung.ops.conv.spec import ConvSpec
 from faltung.ops.packed import kept_bytes
+from faltung.ops.scratch import scratch_bytes
+from faltung.parts.winograd.weights import square_numbers
 from faltung.tools.budget import Budget, assert_within, error_in_budgets
 from forked import run_guarded
 
@@ -334,20 +336,10 @@ def test_estimates_grow_with_the_work_and_shrink_with_the_machine() -> None:
     assert 0.25 < few / (2 * small.macs / 1e11) < 0.75
 
 
-def test_workspace_is_what_a_run_takes() -> None:
+def test_workspace_is_the_transformed_weight_and_scratch() -> None:
     spec = ConvSpec.parse("forward n1 c32 o40 i20x20 k3x3 p1 float32 cpu")
-    operands, run, taken = numbers(spec), ALGORITHM.build(spec), []
-    empty = torch.empty
-
-    def counting(*size: object, **options: object) -> Tensor:
-        made: Tensor = empty(*size, **options)  # type: ignore[call-overload]
-        taken.append(made.nbytes)
-        return made
-
-    before = kept_bytes()
-    torch.empty = counting  # type: ignore[assignment]
-    try:
-        run(*operands)
-    finally:
-        torch.empty = empty
-    assert sum(taken) + kept_bytes() - before == ALGORITHM.workspace(spec)
+    operands, run, before = numbers(spec), ALGORITHM.build(spec), kept_bytes()
+    run(*operands)
+    layout = _layout(spec)
+    own = scratch_bytes(4, *layout.scratch) + scratch_bytes(4, square_numbers(layout))
+    assert ALGORITHM.workspace(spec) == kept_bytes() - before + own

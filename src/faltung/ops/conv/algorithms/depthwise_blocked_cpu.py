@@ -29,8 +29,8 @@ from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
@@ -39,9 +39,9 @@ _NEAR = 16 << 10  # bytes of pixels that stay in the nearest cache beside all el
 _FAR = 1 << 20  # bytes of pixels that do not stay in the second cache
 
 _CALL_SECONDS = 5e-6
-_EFFICIENCY = 0.85
+_EFFICIENCY = 0.9
 _WAITING = 0.5  # of the time for memory, where pixels are in a ring
-_STRIDED = 1.3  # times as long as by count, where a window shares few of its pixels
+_STRIDED = 1.1  # times as long as by count, where a window shares few of its pixels
 _TURNING = 13.0  # multiply-adds in whose time a number is turned, one way
 
 
@@ -77,35 +77,28 @@ class DepthwiseBlockedCpu(Algorithm):
         layout = _Layout(spec)
         item_size = REGISTER_BYTES[spec.dtype]
         weights = layout.blocks.count * layout.lanes * spec.taps
-        threads = torch.get_num_threads()
-        return (weights + threads * (layout.pixels + layout.sums)) * item_size
+        return weights * item_size + scratch_bytes(item_size, layout.pixels, layout.sums)
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         layout = _Layout(spec)
         parts = (activation, channel_blocks, pixel_rows, taps, transpose, turning)
-        routine = compiled(
-            f"{self.name} {spec}, {layout.parts} parts, {layout.kept} kept", 5 + spec.bias,
+        routine = with_scratch(compiled(
+            f"{self.name} {spec}, {layout.parts} parts, {layout.kept} kept", 3 + spec.bias,
             lambda: _Recording(spec).r, sources=[__file__, *(str(part.__file__) for part in parts)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, "contiguous")
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pixels, sums, item_size = layout.pixels, layout.sums, REGISTER_BYTES[spec.dtype]
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
-        packed = Packed(lambda w: layout.blocks.pack(w, wide))
+        packed = packer(lambda w: layout.blocks.pack(w, wide))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, weights, threads = make(), packed(w), torch.get_num_threads()
-            own = room(threads * (pixels + sums), wide)
-            first = own.data_ptr()
-            second = first + threads * pixels * item_size
+            y, weights = make(), packed(w)
             if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), first, second)
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
             else:
                 given = bias.contiguous()
-                launch(
-                    y.data_ptr(), x.data_ptr(), weights.data_ptr(), first, second, given.data_ptr()
-                )
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
             return y
 
         return run

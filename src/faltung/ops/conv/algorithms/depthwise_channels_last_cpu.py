@@ -25,8 +25,8 @@ from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
@@ -92,33 +92,29 @@ class DepthwiseChannelsLastCpu(Algorithm):
 
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and each thread's sums where they wait for a long activation."""
-        blocks = _blocks(spec)
+        blocks, item_size = _blocks(spec), REGISTER_BYTES[spec.dtype]
         weights = blocks.count * blocks.lanes * spec.taps
-        return (weights + torch.get_num_threads() * _sums(spec)) * REGISTER_BYTES[spec.dtype]
+        return weights * item_size + scratch_bytes(item_size, _sums(spec))
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
-        sums, parts = _sums(spec), (activation, channel_blocks, pixel_rows, taps)
-        routine = compiled(
-            f"{self.name} {spec}, {_Pieces(spec)}", 3 + spec.bias + bool(sums),
+        parts = (activation, channel_blocks, pixel_rows, taps)
+        routine = with_scratch(compiled(
+            f"{self.name} {spec}, {_Pieces(spec)}", 3 + spec.bias,
             lambda: _Recording(spec).r, sources=[__file__, *(str(part.__file__) for part in parts)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, "channels_last")
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
-        packed = Packed(lambda w: _blocks(spec).pack(w, wide))
+        packed = packer(lambda w: _blocks(spec).pack(w, wide))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y, weights = make(), packed(w)
-            if bias is None and not sums:
+            if bias is None:
                 launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
-                return y
-            given = [y, x, weights]
-            if bias is not None:
-                given.append(bias.contiguous())
-            if sums:
-                given.append(room(torch.get_num_threads() * sums, wide))
-            launch(*[tensor.data_ptr() for tensor in given])
+            else:
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
             return y
 
         return run
@@ -129,9 +125,9 @@ def _blocks(spec: ConvSpec) -> ChannelBlocks:
 
 
 def _sums(spec: ConvSpec) -> int:
-    """Numbers of a tile that wait for a long activation; whole cache lines of them."""
+    """Numbers of a tile that wait for a long activation."""
     numbers = pixel_rows.tile_columns(spec.axes[-1]) * _blocks(spec).lanes
-    return -(-numbers // 16) * 16 if activation.is_long(spec.activation) else 0
+    return numbers if activation.is_long(spec.activation) else 0
 
 
 class _Pieces:

@@ -36,8 +36,8 @@ from ....parts.rows import pixels as pixel_rows
 from ....parts.winograd import transforms
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from .. import filtered_lines
 from ..filtered_lines import FilteredLines
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
@@ -80,36 +80,30 @@ class DepthwiseWinogradCpu(Algorithm):
 
     def workspace(self, spec: ConvSpec) -> int:
         """The transformed weight, and each thread's lines."""
-        layout = FilteredLines(spec)
+        layout, item_size = FilteredLines(spec), REGISTER_BYTES[spec.dtype]
         weights = layout.blocks.count * layout.lanes * layout.factors
-        scratch = torch.get_num_threads() * sum(layout.scratch.values())
-        return (weights + scratch) * REGISTER_BYTES[spec.dtype]
+        return weights * item_size + scratch_bytes(item_size, *layout.scratch.values())
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         layout = FilteredLines(spec)
-        routine = compiled(
-            f"{self.name} {spec}, {layout.parts} parts, {layout.bands} bands",
-            3 + len(layout.scratch) + spec.bias, lambda: _Recording(spec).r,
+        routine = with_scratch(compiled(
+            f"{self.name} {spec}, {layout.parts} parts, {layout.bands} bands", 3 + spec.bias,
+            lambda: _Recording(spec).r,
             sources=[__file__, *(str(part.__file__) for part in _PARTS)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        counts, item_size = tuple(layout.scratch.values()), REGISTER_BYTES[spec.dtype]
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
-        packed = Packed(lambda w: layout.pack(w, wide))
+        packed = packer(lambda w: layout.pack(w, wide))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, weights, threads = make(), packed(w), torch.get_num_threads()
-            own = room(threads * sum(counts), wide)
-            addresses, at = [y.data_ptr(), x.data_ptr(), weights.data_ptr()], own.data_ptr()
-            for count in counts:
-                addresses.append(at)
-                at += threads * count * item_size
-            if bias is not None:
-                bias = bias.contiguous()
-                addresses.append(bias.data_ptr())
-            launch(*addresses)
+            y, weights = make(), packed(w)
+            if bias is None:
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
+            else:
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
             return y
 
         return run

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
@@ -45,8 +44,8 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...gathered import Gathered
 from ...geometry import Axis
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
@@ -86,29 +85,27 @@ class DirectChannelsCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight and every thread's panel."""
         layout = _Layout(spec)
-        numbers = layout.packed_numbers + torch.get_num_threads() * layout.panel_numbers
-        return numbers * layout.item_size
+        packed = layout.packed_numbers * layout.item_size
+        return packed + scratch_bytes(layout.item_size, layout.panel_numbers)
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         layout = _Layout(spec)
-        own, wide = layout.panel_numbers, getattr(torch, layout.wide_name)
-        routine = compiled(
-            f"{self.name} {spec}", 3 + spec.bias + (own > 0),
+        routine = with_scratch(compiled(
+            f"{self.name} {spec}", 3 + spec.bias,
             lambda: _Recording(layout).r, sources=[__file__, *(str(p.__file__) for p in _PARTS)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pack = Packed(layout.packing())
+        pack = packer(layout.packing())
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = make()
-            given = [y, x, pack(w)]
-            if own:
-                given.append(room(torch.get_num_threads() * own, wide))
-            if bias is not None:
-                given.append(bias.contiguous())
-            launch(*[t.data_ptr() for t in given])
+            y, packed = make(), pack(w)
+            if bias is None:
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
+            else:
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
             return y
 
         return run

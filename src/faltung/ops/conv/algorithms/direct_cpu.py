@@ -38,7 +38,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...gathered import Gathered
 from ...geometry import Axis
-from ...packed import Packed
+from ...packed import packer
 from .. import row_cut
 from ..refusals import REGISTER_BYTES, refusals
 from ..row_cut import classes_of, lies, tiling, wide_name
@@ -103,9 +103,12 @@ class DirectCpu(Algorithm):
         ready = _ready(spec)
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = make()
-            given = [y, x, ready(w)] if bias is None else [y, x, ready(w), bias.contiguous()]
-            launch(*[t.data_ptr() for t in given])
+            y, packed = make(), ready(w)
+            if bias is None:
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
+            else:
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
             return y
 
         return run
@@ -116,9 +119,9 @@ def _ready(spec: ConvSpec) -> Callable[[Tensor], Tensor]:
     if not lies(spec):
         inputs, classes = spec.in_channels // spec.groups, classes_of(spec)
         shape = (spec.groups, classes.outputs, inputs, spec.taps)
-        return Packed(Gathered(shape, classes.packed))
+        return packer(Gathered(shape, classes.packed))
     wide: torch.dtype = getattr(torch, wide_name(spec))
-    widened = Packed(lambda w: w.to(wide).contiguous())
+    widened = packer(lambda w: w.to(wide).contiguous())
     return lambda w: w if w.dtype is wide and w.is_contiguous() else widened(w)
 
 

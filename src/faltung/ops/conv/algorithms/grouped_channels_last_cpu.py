@@ -50,7 +50,7 @@ from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
-from ...packed import Packed
+from ...packed import packer
 from .. import group_layout
 from ..group_layout import GroupLayout
 from ..refusals import REGISTER_BYTES, refusals
@@ -119,16 +119,15 @@ class GroupedChannelsLastCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pack = Packed(layout.packing())
+        pack = packer(layout.packing())
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             y, packed = make(), pack(w)
-            addresses = y.data_ptr(), x.data_ptr(), packed.data_ptr()
             if bias is None:
-                launch(*addresses)
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
             else:
-                bias = bias.contiguous()
-                launch(*addresses, bias.data_ptr())
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
             return y
 
         return run

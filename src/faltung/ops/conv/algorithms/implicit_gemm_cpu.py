@@ -44,10 +44,10 @@ from ....parts.gemm.problem import GemmProblem, Span
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...geometry import Axis
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
 from ...padding import pad
 from ...rearranged import Rearranged, rearranged_seconds
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES
 from ..spec import ConvSpec
 
@@ -103,8 +103,9 @@ class ImplicitGemmCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, every thread's panel and waiting sums, and a padded image."""
         layout = GemmLayout(_problem(_plain(spec)))
-        own = torch.get_num_threads() * (layout.panel_numbers + layout.waiting_numbers)
-        return (layout.packed_numbers + own) * REGISTER_BYTES[spec.dtype] + _copied(spec)
+        item_size = REGISTER_BYTES[spec.dtype]
+        own = scratch_bytes(item_size, layout.panel_numbers, layout.waiting_numbers)
+        return layout.packed_numbers * item_size + own + _copied(spec)
 
     def adds(self, spec: ConvSpec) -> bool:
         """Where the sums are stored."""
@@ -114,16 +115,13 @@ class ImplicitGemmCpu(Algorithm):
         """`run(x, w, bias=None, residual=None)`."""
         plain = _plain(spec)
         layout = GemmLayout(_problem(plain))
-        panel, waiting = layout.panel_numbers, layout.waiting_numbers
-        routine = compiled(
-            f"{self.name} {layout.problem}",
-            3 + spec.bias + spec.residual + bool(panel) + bool(waiting),
+        routine = with_scratch(compiled(
+            f"{self.name} {layout.problem}", 3 + spec.bias + spec.residual,
             lambda: gemm_routine.gemm_routine(self.name, layout), sources=_SOURCES,
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, plain.layout)
         launch = launcher(routine, 2 * plain.executed_macs, plain.bytes)
-        wide: torch.dtype = getattr(torch, layout.problem.wide)
-        pack = Packed(_packing(layout))
+        pack = packer(_packing(layout))
         arrange = None if spec == plain else _arranging(spec)
 
         def run(
@@ -132,12 +130,6 @@ class ImplicitGemmCpu(Algorithm):
             x = x if arrange is None else arrange(x)
             y, packed = make(), pack(w)
             given = [y.data_ptr(), x.data_ptr(), packed.data_ptr()]
-            if panel or waiting:
-                threads = torch.get_num_threads()
-                own = room(threads * (panel + waiting), wide)
-                first = own.data_ptr()
-                given += [first] * bool(panel)
-                given += [first + threads * panel * wide.itemsize] * bool(waiting)
             if bias is not None:
                 bias = bias.contiguous()
                 given.append(bias.data_ptr())

@@ -29,7 +29,7 @@ from ....parts.phases import classes as phases
 from ....parts.phases.classes import PhaseAxis
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...packed import Packed
+from ...packed import packer
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
 from ..spec import ConvSpec
 
@@ -83,7 +83,7 @@ class PhasesChannelsLastCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.x_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        packed = Packed(layout.packed)
+        packed = packer(layout.packed)
 
         def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             gx = make()

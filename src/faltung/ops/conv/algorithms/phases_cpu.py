@@ -45,9 +45,9 @@ from ....parts.phases.routine import PhaseRoutine
 from ....parts.phases.tiling import PhaseProblem, SideBySide
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
 from ...rearranged import Rearranged
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
@@ -106,30 +106,28 @@ class PhasesCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight, and every thread's panel and lines."""
         layout = PhaseLayout(_problem(spec))
-        own = layout.panel.numbers + layout.line_numbers
-        numbers = layout.packed_numbers + torch.get_num_threads() * own
-        return numbers * layout.problem.item_size
+        item_size = layout.problem.item_size
+        own = scratch_bytes(item_size, layout.panel.numbers, layout.line_numbers)
+        return layout.packed_numbers * item_size + own
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(gy, w, bias=None)`."""
         layout = PhaseLayout(_problem(spec))
-        own = [numbers for numbers in (layout.panel.numbers, layout.line_numbers) if numbers]
-        routine = compiled(
-            f"{self.name} {spec} {layout.tiling}", 3 + len(own) + spec.bias,
-            lambda: PhaseRoutine(layout).r,
+        routine = with_scratch(compiled(
+            f"{self.name} {spec} {layout.tiling}", 3 + spec.bias, lambda: PhaseRoutine(layout).r,
             sources=[__file__, *(str(part.__file__) for part in _PARTS)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.x_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        wide = _wide(spec)
-        pack = Packed(_packing(layout, wide))
+        pack = packer(_packing(layout, _wide(spec)))
 
         def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            gx, threads = make(), torch.get_num_threads()
-            given = [gx, gy, pack(w), *(room(threads * n, wide) for n in own)]
-            if bias is not None:
-                given.append(_for_all_phases(layout.problem, bias))
-            launch(*[t.data_ptr() for t in given])
+            gx, packed = make(), pack(w)
+            if bias is None:
+                launch(gx.data_ptr(), gy.data_ptr(), packed.data_ptr())
+            else:
+                given = _for_all_phases(layout.problem, bias)
+                launch(gx.data_ptr(), gy.data_ptr(), packed.data_ptr(), given.data_ptr())
             return gx
 
         return run

@@ -34,7 +34,7 @@ from ....parts.phases.classes import Phase, PhaseAxis
 from ....parts.phases.rows import RowPhases, RowTile, row_tile
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...packed import Packed
+from ...packed import packer
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
@@ -86,7 +86,7 @@ class PhasesRowsCpu(Algorithm):
         make = allocator(spec.x_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         wide = getattr(torch, _weights(spec))
-        widened = Packed(lambda w: w.to(wide).contiguous())
+        widened = packer(lambda w: w.to(wide).contiguous())
 
         def run(gy: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
             gx = make()

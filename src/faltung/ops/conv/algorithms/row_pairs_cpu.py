@@ -18,7 +18,6 @@ not for one dimension.
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
@@ -43,8 +42,8 @@ from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...gathered import Gathered
 from ...geometry import Axis
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
@@ -54,7 +53,7 @@ _MOST_PRODUCTS = 48  # of a pair: each is written down
 _LEAST_SAVED = 1.1
 
 _CALL_SECONDS = 6e-6
-_FEW_INPUTS = 1.22  # times as long as by count, where a tile has few terms to sum: first layers
+_FEW_INPUTS = 1.1  # times as long as by count, where a tile has few terms to sum: first layers
 _SECOND_CACHE = 2 << 20  # bytes of a core
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _SUM_CYCLES = 4  # for a vector of a sum of rows
@@ -95,28 +94,27 @@ class RowPairsCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight and every thread's panel."""
         layout = _Layout(spec)
-        numbers = layout.packed_numbers + torch.get_num_threads() * layout.sums.numbers
-        return numbers * layout.item_size
+        packed = layout.packed_numbers * layout.item_size
+        return packed + scratch_bytes(layout.item_size, layout.sums.numbers)
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         layout = _Layout(spec)
-        own, wide = layout.sums.numbers, getattr(torch, layout.wide_name)
-        routine = compiled(
-            f"{self.name} {spec}", 4 + spec.bias,
+        routine = with_scratch(compiled(
+            f"{self.name} {spec}", 3 + spec.bias,
             lambda: _Recording(layout).r, sources=[__file__, *(str(p.__file__) for p in _PARTS)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-        pack = Packed(layout.packing())
+        pack = packer(layout.packing())
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y = make()
-            panel = room(torch.get_num_threads() * own, wide)
-            given = [y, x, pack(w), panel]
-            if bias is not None:
-                given.append(bias.contiguous())
-            launch(*[t.data_ptr() for t in given])
+            y, packed = make(), pack(w)
+            if bias is None:
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
+            else:
+                given = bias.contiguous()
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
             return y
 
         return run

@@ -45,8 +45,8 @@ from ....parts.strassen.problem import StrassenLayout, StrassenProblem
 from ....parts.strassen.routine import StrassenRoutine
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
 
@@ -121,30 +121,30 @@ class StrassenCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The packed weight and bias, and every thread's panels and waiting sums."""
         layout = StrassenLayout(_problem(spec))
-        own = torch.get_num_threads() * (layout.panel_numbers + layout.waiting_numbers)
+        item_size = layout.problem.item_size
         packed = layout.weight_numbers + spec.bias * 2 * layout.outputs
-        return (layout.problem.groups * packed + own) * layout.problem.item_size
+        own = scratch_bytes(item_size, layout.panel_numbers, layout.waiting_numbers)
+        return layout.problem.groups * packed * item_size + own
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, w, bias=None)`."""
         layout = StrassenLayout(_problem(spec))
-        routine = compiled(
-            f"{self.name} {layout.problem} {layout.cut}", 5 + spec.bias,
+        routine = with_scratch(compiled(
+            f"{self.name} {layout.problem} {layout.cut}", 3 + spec.bias,
             lambda: StrassenRoutine(self.name, layout).r,
             sources=[__file__, *(str(part.__file__) for part in _PARTS)],
-        )  # fmt: skip
+        ))  # fmt: skip
         make = allocator(spec.result_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.macs, spec.bytes)
-        wide: torch.dtype = getattr(torch, layout.problem.wide)
-        pack, pack_bias = Packed(_packing(spec, layout)), Packed(_outputs(layout))
-        own = (layout.panel_numbers, layout.waiting_numbers)
+        pack, pack_bias = packer(_packing(spec, layout)), packer(_outputs(layout))
 
         def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, threads = make(), torch.get_num_threads()
-            given = [y, x, pack(w), *(room(threads * numbers, wide) for numbers in own)]
-            if bias is not None:
-                given.append(pack_bias(bias))
-            launch(*[t.data_ptr() for t in given])
+            y, packed = make(), pack(w)
+            if bias is None:
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
+            else:
+                given = pack_bias(bias)
+                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
             return y
 
         return run

@@ -13,7 +13,6 @@ Zeros stand for the padding in the panel, so an infinite or NaN number of gy mak
 that it meets there.
 """
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
@@ -32,7 +31,7 @@ from ....parts.weights.channels_layout import (
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
-from ...memory import room
+from ...scratch import room_of, scratch_bytes, with_scratch
 from ..bias_gradient import OnTheWay, rounded
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
@@ -74,33 +73,33 @@ class WeightChannelsLastCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """Every thread's panel, and all parts of the sums."""
         layout = _layout(spec)
-        own = torch.get_num_threads() * layout.panel_numbers
-        return (own + layout.parts * layout.sum_numbers) * layout.problem.item_size
+        item_size = layout.problem.item_size
+        parts = layout.parts * layout.sum_numbers * item_size
+        return parts + scratch_bytes(item_size, layout.panel_numbers)
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, gy)`; the bias's gradient is found on the way."""
         layout = _layout(spec)
-        summing = compiled(
-            f"{self.name} sums {layout.problem}", 4,
+        summing = with_scratch(compiled(
+            f"{self.name} sums {layout.problem}", 3,
             lambda: channels.ChannelSums(self.name, layout).r, sources=_SOURCES,
-        )  # fmt: skip
+        ))  # fmt: skip
         adding = compiled(
             f"{self.name} adds {layout.problem}", 3,
             lambda: channels.AddedSums(self.name, layout).r, sources=_SOURCES,
         )  # fmt: skip
-        wide: torch.dtype = getattr(torch, layout.problem.wide)
-        panel, parts = layout.panel_numbers, layout.parts * layout.sum_numbers
+        parts = layout.parts * layout.sum_numbers
+        size = parts * layout.problem.item_size
         make = allocator(spec.w_shape, layout.problem.wide, "contiguous")
         make_sums = allocator((spec.out_channels,), layout.problem.wide, "contiguous")
         launch = launcher(summing, 2 * spec.executed_macs, spec.bytes)
-        add = launcher(adding, parts, parts * wide.itemsize)
+        make_parts, add = room_of(size), launcher(adding, parts, size)
 
         def both(x: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
             gy, gw, gb = laid_out(gy, "channels_last"), make(), make_sums()
-            own = room(parts + torch.get_num_threads() * panel, wide)
-            sums = own.data_ptr()
-            launch(sums, x.data_ptr(), gy.data_ptr(), sums + parts * wide.itemsize)
-            add(gw.data_ptr(), gb.data_ptr(), sums)
+            sums = make_parts()
+            launch(sums.data_ptr(), x.data_ptr(), gy.data_ptr())
+            add(gw.data_ptr(), gb.data_ptr(), sums.data_ptr())
             return rounded(gw, gb, x.dtype)
 
         return OnTheWay(both)

@@ -13,7 +13,6 @@ of threads. See Goto and van de Geijn, ACM TOMS 34 (3), 2008, for blocks and pac
 
 from math import prod
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
@@ -28,7 +27,7 @@ from ....parts.weights.gemm_layout import GemmWeightLayout, GemmWeightProblem, b
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
-from ...memory import room
+from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spans import span_of
 from ..spec import ConvSpec
@@ -56,29 +55,26 @@ class WeightGemmCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """Every thread's panels and sums, and the result where it is rounded."""
         layout = _layout(spec)
-        own = torch.get_num_threads() * (layout.panel_numbers + layout.sum_numbers)
+        item_size = layout.problem.item_size
         wider = layout.problem.numbers if layout.copies_gy else 0
-        return (own + wider) * layout.problem.item_size
+        own = scratch_bytes(item_size, layout.panel_numbers, layout.sum_numbers)
+        return own + wider * item_size
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, gy)`."""
         layout = _layout(spec)
-        routine = compiled(
-            f"{self.name} {layout.problem}", 5,
+        routine = with_scratch(compiled(
+            f"{self.name} {layout.problem}", 3,
             lambda: gemm.GemmWeightRoutine(self.name, layout).r, sources=_SOURCES,
-        )  # fmt: skip
-        wide: torch.dtype = getattr(torch, layout.problem.wide)
-        panel, sums, order = layout.panel_numbers, layout.sum_numbers, _order(spec)
+        ))  # fmt: skip
+        order = _order(spec)
         make = allocator(spec.w_shape, layout.problem.wide, order)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
 
         def run(x: Tensor, gy: Tensor) -> Tensor:
             x, gy = laid_out(x, order), laid_out(gy, order)
-            gw, threads = make(), torch.get_num_threads()
-            own = room(threads * (panel + sums), wide)
-            first = own.data_ptr()
-            after = first + threads * panel * wide.itemsize
-            launch(gw.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)
+            gw = make()
+            launch(gw.data_ptr(), x.data_ptr(), gy.data_ptr())
             return gw.to(x.dtype)
 
         return run

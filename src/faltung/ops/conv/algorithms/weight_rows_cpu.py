@@ -15,7 +15,6 @@ Zeros stand beside gy and x in the panels, so an infinite or NaN input makes NaN
 its channel, also of those whose taps do not see it.
 """
 
-import torch
 from torch import Tensor
 
 from ....lang.compile import compiled
@@ -30,7 +29,7 @@ from ....parts.weights.rows_layout import RowsLayout, RowsProblem, best_rows_lay
 from ....planning import Algorithm, Run
 from ...calling import allocator, launcher
 from ...layouts import laid_out
-from ...memory import room
+from ...scratch import scratch_bytes, with_scratch
 from ..bias_gradient import OnTheWay, rounded
 from ..parted import added
 from ..refusals import REGISTER_BYTES, weight_refusals
@@ -66,19 +65,18 @@ class WeightRowsCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """Every thread's panels and sums, and the parts of the sum where there are several."""
         layout = _layout(spec)
-        own = torch.get_num_threads() * (layout.panel_numbers + layout.sum_numbers)
-        return (own + layout.parts * layout.problem.numbers) * layout.problem.item_size
+        item_size = layout.problem.item_size
+        own = scratch_bytes(item_size, layout.panel_numbers, layout.sum_numbers)
+        return own + layout.parts * layout.problem.numbers * item_size
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, gy)`; the bias's gradient is found on the way."""
         layout = _layout(spec)
-        routine = compiled(
-            f"{self.name} {layout.problem}", 6,
+        routine = with_scratch(compiled(
+            f"{self.name} {layout.problem}", 4,
             lambda: rows.RowsRoutine(self.name, layout).r, sources=_SOURCES,
-        )  # fmt: skip
-        wide: torch.dtype = getattr(torch, layout.problem.wide)
-        panel, sums, parts = layout.panel_numbers, layout.sum_numbers, layout.parts
-        several = (parts,) if parts > 1 else ()
+        ))  # fmt: skip
+        several = (layout.parts,) if layout.parts > 1 else ()
         make = allocator((*several, *spec.w_shape), layout.problem.wide, "contiguous")
         make_sums = allocator((*several, spec.out_channels), layout.problem.wide, "contiguous")
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
@@ -86,11 +84,8 @@ class WeightRowsCpu(Algorithm):
         def both(x: Tensor, gy: Tensor) -> tuple[Tensor, Tensor]:
             if not (x.is_contiguous() and gy.is_contiguous()):
                 x, gy = laid_out(x, "contiguous"), laid_out(gy, "contiguous")
-            gw, gb, threads = make(), make_sums(), torch.get_num_threads()
-            own = room(threads * (panel + sums), wide)
-            first = own.data_ptr()
-            after = first + threads * panel * wide.itemsize
-            launch(gw.data_ptr(), gb.data_ptr(), x.data_ptr(), gy.data_ptr(), first, after)
+            gw, gb = make(), make_sums()
+            launch(gw.data_ptr(), gb.data_ptr(), x.data_ptr(), gy.data_ptr())
             if several:
                 gw, gb = added(gw), added(gb)
             return rounded(gw, gb, x.dtype)

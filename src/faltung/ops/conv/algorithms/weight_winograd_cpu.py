@@ -36,7 +36,7 @@ from ....planning import Algorithm, Run
 from ...calling import allocator
 from ...geometry import Axis
 from ...layouts import laid_out
-from ...memory import room
+from ...scratch import scratch_bytes, with_scratch
 from ..parted import added
 from ..refusals import REGISTER_BYTES, weight_refusals
 from ..spec import ConvSpec
@@ -76,10 +76,10 @@ class WeightWinogradCpu(Algorithm):
 
     def workspace(self, spec: ConvSpec) -> int:
         """Every thread's block, and the parts of the sum where there are several."""
-        threads = torch.get_num_threads()
-        layout = _layout(spec, threads)
+        layout = _layout(spec, torch.get_num_threads())
+        item_size = layout.problem.item_size
         parts = layout.parts * layout.problem.numbers if layout.parts > 1 else 0
-        return (threads * sum(layout.scratch) + parts) * layout.problem.item_size
+        return scratch_bytes(item_size, *layout.scratch) + parts * item_size
 
     def build(self, spec: ConvSpec) -> Run:
         """`run(x, gy)`."""
@@ -89,23 +89,19 @@ class WeightWinogradCpu(Algorithm):
         order = "channels_last" if spec.layout == "channels_last" else "contiguous"
         make = allocator(spec.w_shape, first.problem.wide_dtype, order)
         several = allocator((first.parts, first.problem.numbers), str(wide)[6:], "contiguous")
-        routines: dict[int, tuple[Compiled, tuple[int, ...]]] = {}
+        routines: dict[int, Compiled] = {}
 
-        def routine_for(threads: int) -> tuple[Compiled, tuple[int, ...]]:
+        def routine_for(threads: int) -> Compiled:
             # how the channels are shared out changes no result
             if (found := routines.get(threads)) is None:
-                layout = _layout(spec, threads)
-                found = routines[threads] = self._compiled(layout), layout.scratch
+                found = routines[threads] = self._compiled(_layout(spec, threads))
             return found
 
         def run(x: Tensor, gy: Tensor) -> Tensor:
             x, gy = laid_out(x, order), laid_out(gy, order)
             gw, threads = make(), torch.get_num_threads()
-            routine, scratch = routine_for(threads)
-            own = [room(threads * count, wide) for count in scratch]
-            made = gw if first.parts == 1 else several()
-            given = [made, x, gy, factors, *own]
-            routine(threads, *[t.data_ptr() for t in given])
+            made, routine = gw if first.parts == 1 else several(), routine_for(threads)
+            routine(threads, made.data_ptr(), x.data_ptr(), gy.data_ptr(), factors.data_ptr())
             if made is not gw:
                 gw = added(made).as_strided(gw.shape, gw.stride())
             return gw.to(x.dtype)
@@ -114,10 +110,10 @@ class WeightWinogradCpu(Algorithm):
         return run
 
     def _compiled(self, layout: WinogradWeightLayout) -> Compiled:
-        return compiled(
+        return with_scratch(compiled(
             f"{self.name} {layout.problem} {layout.cutting}", winograd.BUFFERS,
             lambda: winograd.WinogradWeightRoutine(layout).r, sources=_SOURCES,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _best(spec: ConvSpec, threads: int) -> WinogradWeightLayout | None:

@@ -59,8 +59,8 @@ from ....parts.winograd.weights import square_numbers
 from ....planning import Algorithm, Run
 from ...calling import allocator
 from ...geometry import Axis
-from ...memory import room
-from ...packed import Packed
+from ...packed import packer
+from ...scratch import scratch_bytes, with_scratch
 from ..spec import ConvSpec
 from ..transformed_filters import TransformedFilters
 
@@ -137,8 +137,10 @@ class WinogradCpu(Algorithm):
     def workspace(self, spec: ConvSpec) -> int:
         """The transformed weight, and every thread's block and squares of the weight."""
         layout, threads = _layout(spec), torch.get_num_threads()
-        own = sum(_shared(layout, threads).scratch) + square_numbers(layout)
-        return (layout.weights + threads * own) * layout.problem.item_size
+        item_size = layout.problem.item_size
+        own = scratch_bytes(item_size, *_shared(layout, threads).scratch)
+        own += scratch_bytes(item_size, square_numbers(layout))
+        return layout.weights * item_size + own
 
     def adds(self, spec: ConvSpec) -> bool:
         """Where it stores what it computed; not to transposed sums that take long to activate."""
@@ -152,38 +154,28 @@ class WinogradCpu(Algorithm):
         order = _memory_format(spec)
         wide = getattr(torch, layout.problem.wide_dtype)
         factors = torch.tensor([float(c) for c in layout.factors], dtype=wide)
-        packed = Packed(TransformedFilters(spec, layout))
-        outlet, item_size = layout.problem.outlet, layout.problem.item_size
-        routines: dict[int, tuple[Compiled, tuple[int, ...]]] = {}
+        packed = packer(TransformedFilters(spec, layout))
+        outlet = layout.problem.outlet
+        routines: dict[int, Compiled] = {}
 
-        def routine_for(threads: int) -> tuple[Compiled, tuple[int, ...]]:
+        def routine_for(threads: int) -> Compiled:
             # how the work is shared out changes no result
             if (found := routines.get(threads)) is None:
-                own = _shared(layout, threads)
-                counts = tuple(threads * count for count in own.scratch)
-                found = routines[threads] = self._compiled(own), counts
+                found = routines[threads] = self._compiled(_shared(layout, threads))
             return found
 
         def run(
             x: Tensor, w: Tensor, bias: Tensor | None = None, residual: Tensor | None = None
         ) -> Tensor:
             y, threads = make(), torch.get_num_threads()
-            routine, counts = routine_for(threads)
-            # all in one: to look for it takes as long as a small layer, since the weights that
-            # stream by push the interpreter out of the caches
-            own = room(sum(counts), wide)
             x, weights = x.contiguous(memory_format=order), packed(w)
             addresses = [y.data_ptr(), x.data_ptr(), weights.data_ptr(), factors.data_ptr()]
-            at = own.data_ptr()
-            for count in counts:
-                addresses.append(at)
-                at += count * item_size
             if bias is not None:
                 bias = outlet.bias(bias) if outlet else bias.contiguous()
                 addresses.append(bias.data_ptr())
             if residual is not None:
                 addresses.append(residual.data_ptr())
-            routine(threads, *addresses)
+            routine_for(threads)(threads, *addresses)
             return y
 
         routine_for(torch.get_num_threads())
@@ -191,12 +183,12 @@ class WinogradCpu(Algorithm):
 
     def _compiled(self, layout: Layout) -> Compiled:
         problem = layout.problem
-        return compiled(
+        return with_scratch(compiled(
             f"{self.name} {problem} {layout.cutting}",
             winograd_routine.BUFFERS + problem.bias + problem.residual,
             lambda: winograd_routine.winograd_routine(layout),
             sources=[__file__, *(str(part.__file__) for part in _PARTS)],
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _cut(spec: ConvSpec) -> Layout | None:
