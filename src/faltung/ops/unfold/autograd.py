@@ -18,10 +18,6 @@ from ..tracing import is_traced
 from .operator import call_operator
 from .spec import UnfoldSpec
 
-# what tells a view from another tensor: a result that an algorithm has cut out of something larger
-# is none to forward mode, which would look for a tangent of the whole
-_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
-
 
 class Windows(torch.autograd.Function):
     """One task of the family, outside PyTorch's dispatcher: `apply(operand, spec, settings)`.
@@ -35,9 +31,10 @@ class Windows(torch.autograd.Function):
         ctx.spec, ctx.settings = spec, settings
         if is_traced(operand):
             return _one_level_down(operand, spec, settings)
-        with torch._C._ExcludeDispatchKeyGuard(_VIEWS):
-            result: Tensor = planning.plan(spec, "unfold", settings)(operand)
-        return result
+        result: Tensor = planning.plan(spec, "unfold", settings)(operand)
+        # what an algorithm has cut out of something larger is no view of anything that is
+        # differentiated, though forward mode would look for a tangent of the whole
+        return result.data if result._is_view() else result
 
     @staticmethod
     def backward(ctx: Any, ct: Tensor) -> tuple[Tensor, None, None]:
