@@ -43,13 +43,14 @@ MAY_IMPORT = (
     ("faltung.ops.tracing", ()),
     ("faltung.ops.memory", ("faltung.ops.pages",)),
     ("faltung.ops.calling", ("faltung.lang", "faltung.ops.memory")),
+    ("faltung.ops.scratch", ("faltung.lang", "faltung.ops.memory")),
     (
         "faltung.ops.rearranged",
         ("faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.operands"),
     ),
     ("faltung.ops.layouts", ("faltung.ops.operands", "faltung.ops.rearranged")),
     ("faltung.ops.gathered", ()),
-    ("faltung.ops.packed", ("faltung.errors", "faltung.ops.pages")),
+    ("faltung.ops.packed", ("faltung.errors", "faltung.ops.operands", "faltung.ops.pages")),
     ("faltung.ops.activations", ("faltung.errors", "faltung.ops.naming")),
     ("faltung.ops.padding", ("faltung.ops.geometry",)),
     (
@@ -67,7 +68,7 @@ MAY_IMPORT = (
             "faltung.ops.geometry", "faltung.ops.padding", "faltung.ops.operands",
             "faltung.ops.activations", "faltung.ops.calling", "faltung.ops.packed",
             "faltung.ops.rearranged", "faltung.ops.gathered", "faltung.ops.layouts",
-            "faltung.ops.memory",
+            "faltung.ops.scratch",
             "faltung.ops.{family}.mirrored", "faltung.ops.{family}.residual",
             "faltung.ops.{family}.dense_memory", "faltung.ops.{family}.parted",
             "faltung.ops.{family}.group_layout", "faltung.ops.{family}.refusals",
@@ -129,7 +130,7 @@ MAY_IMPORT = (
     (
         "faltung.ops.{family}.transformed_filters",
         (
-            "faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.memory",
+            "faltung.lang", "faltung.parts", "faltung.ops.calling", "faltung.ops.scratch",
             "faltung.ops.{family}.spec",
         ),
     ),

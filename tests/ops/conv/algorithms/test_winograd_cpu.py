@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import faltung
 from faltung.machine import Rates, this_machine
 from faltung.ops.activations import activate
-from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM, _layout
+from faltung.ops.conv.algorithms.winograd_cpu import ALGORITHM, _layout, _shared
 from faltung.ops.conv.spec import ConvSpec
 from faltung.ops.packed import kept_bytes
 from faltung.ops.scratch import scratch_bytes
@@ -341,5 +341,6 @@ def test_workspace_is_the_transformed_weight_and_scratch() -> None:
     operands, run, before = numbers(spec), ALGORITHM.build(spec), kept_bytes()
     run(*operands)
     layout = _layout(spec)
-    own = scratch_bytes(4, *layout.scratch) + scratch_bytes(4, square_numbers(layout))
+    shared = _shared(layout, torch.get_num_threads())
+    own = scratch_bytes(4, *shared.scratch) + scratch_bytes(4, square_numbers(layout))
     assert ALGORITHM.workspace(spec) == kept_bytes() - before + own
