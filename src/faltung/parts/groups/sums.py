@@ -90,7 +90,7 @@ class GroupSums:
         """Some neighbouring taps, turn by turn; in each, a pixel once for all taps that read it."""
         found = list(sums)
         of_pixel = readers(self.tile.columns, taps, self.columns)
-        masks = {place: self._masks(line, place, None) for place in of_pixel}
+        masks = {place: self._masks(self._column(line, place)[1]) for place in of_pixel}
         for turn in range(self.lanes.turns(self.tile.sets)):
             self.r.cut()  # or LLVM keeps what is loaded for the next turn, and stores it for that
             for place in sorted(of_pixel, key=lambda place: (place % self.columns.stride, place)):
@@ -145,31 +145,39 @@ class GroupSums:
         return _Row(line.pixel + (nearest - line.row) * width, factor, inside)
 
     def _combined(self, line: Line, rows: Sequence[_Row], place: int) -> list[Value]:
-        """The sum of rows at a pixel."""
-        first, at = rows[0], place * self.channels
-        total = self._pixel(first.pixel + at, self._masks(line, place, first.inside))
+        """The sum of rows at a pixel; where it is outside, that of the nearest one, made 0."""
+        (at, there), first = self._column(line, place), rows[0]
+        total = self._pixel(first.pixel + at, self._masks(first.inside))
         for row in rows[1:]:
-            masks = self._masks(line, place, row.inside if first.inside is not None else None)
+            masks = self._masks(row.inside if first.inside is not None else None)
             pixel = self._pixel(row.pixel + at, masks)
             both = zip(total, pixel, strict=True)
             found = [a + b if row.factor > 0 else a - b for a, b in both]
             if row.inside is not None and first.inside is None:
                 found = [self._where(row.inside, *ab) for ab in zip(found, total, strict=True)]
             total = found
-        return total
+        if there is None:
+            return total
+        # an addition has such a mask for nothing, which a load has not
+        nothing = self.r.const(0, total[0].type.kind, self.lanes.lanes)
+        return [self._where(there, value, nothing) for value in total]
+
+    def _column(self, line: Line, place: int) -> tuple[Value | int, Value | None]:
+        """How far from a line's first pixel another one is, or the nearest that is there."""
+        if place not in line.outside:
+            return place * self.channels, None
+        r, column, last = self.r, line.column + place, self.columns.input_size - 1
+        nearest = r.minimum(r.maximum(column, 0), last)
+        return (nearest - line.column) * self.channels, ~(column < 0) & (column < last + 1)
 
     def _where(self, condition: Value, a: Value, b: Value) -> Value:
         """All lanes of the one vector or of the other: the mask of what makes the first."""
         r, size = self.r, self.lanes.lanes
         return r.select(r.select(condition, r.mask([True] * size), r.mask([False] * size)), a, b)
 
-    def _masks(self, line: Line, place: int, inside: Value | None) -> list[Value | None]:
-        """Of each vector of a pixel's inputs, which to read; none outside of the image."""
+    def _masks(self, inside: Value | None) -> list[Value | None]:
+        """Of each vector of a pixel's inputs, which to read; none if the pixel is outside."""
         r, lanes = self.r, self.lanes
-        if place in line.outside:
-            column = line.column + place
-            there = ~(column < 0) & (column < self.columns.input_size)
-            inside = there if inside is None else inside & there
         sizes = [min(lanes.lanes, lanes.read - v * lanes.lanes) for v in range(lanes.vectors)]
         if inside is None:
             return [None if n == lanes.lanes else r.below(n, lanes.lanes) for n in sizes]
