@@ -218,13 +218,25 @@ class _Writer:
         """A number from memory as it is in a register."""
         register = llvm_type(kind)
         if dtype == "float16":
-            return self.emit(f"fpext {stored} {raw} to {register}")
+            return self.fenced(self.emit(f"fpext {stored} {raw} to {register}"), kind)
         if dtype == "bfloat16":
             bits = _vector("i32", kind.lanes)
             wide = self.emit(f"zext {stored} {raw} to {bits}")
             high = self.emit(f"shl {bits} {wide}, {_splat('i32 16', kind.lanes)}")
             return self.emit(f"bitcast {bits} {high} to {register}")
         return raw
+
+    def fenced(self, value: str, kind: Type) -> str:
+        """The same numbers, which LLVM may not move a pick across.
+
+        LLVM 22 picks from the halves in memory instead, and of every eighth takes wrong ones.
+        """
+        if kind.lanes == 1:
+            return value
+        register = llvm_type(kind)
+        name = f"llvm.arithmetic.fence.{_suffix(_SCALAR[kind.kind], kind.lanes)}"
+        self.declared.add(f"{register} @{name}({register})")
+        return self.emit(f"call {register} @{name}({register} {value})")
 
     def narrowed(self, value: str, stored: str, kind: Type, dtype: str) -> str:
         """A register's number as it goes to memory, rounded to nearest, ties to even."""
