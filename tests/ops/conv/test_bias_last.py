@@ -11,6 +11,7 @@ from faltung.ops.conv.algorithms import (
     direct_channels_cpu,
     direct_cpu,
     grouped_channels_last_cpu,
+    grouped_winograd_cpu,
     row_pairs_cpu,
 )
 from faltung.ops.conv.spec import ConvSpec
@@ -25,6 +26,7 @@ PROBLEMS = [
     (row_pairs_cpu.ALGORITHM, "n1 c3 o37 i9x13 k3x3 p1 channels_last"),
     (grouped_channels_last_cpu.ALGORITHM, "n1 c16 o16 i9x13 k3x3 p1 g8 channels_last"),
     (grouped_channels_last_cpu.ALGORITHM, "n1 c10 o10 i9x13 k3x3 s2 g5 channels_last"),
+    (grouped_winograd_cpu.ALGORITHM, "n1 c16 o16 i9x13 k3x3 p1 g4 channels_last"),
 ]
 
 

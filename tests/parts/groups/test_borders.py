@@ -1,4 +1,4 @@
-"""Pairs of rows at the ends of an image, by the code of all others."""
+"""Pairs and fours of rows at the ends of an image, by the code of all others."""
 
 import numpy as np
 import pytest
@@ -13,19 +13,20 @@ AXES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("down", [2, 4])
 @pytest.mark.parametrize("axis", AXES, ids=str)
-def test_steady_rows_are_those_that_every_pair_finds(axis: Axis) -> None:
-    pairs = -(-axis.output_size // 2)
-    steady = steady_rows(axis, pairs)
+def test_steady_rows_are_those_that_every_line_finds(axis: Axis, down: int) -> None:
+    lines = -(-axis.output_size // down)
+    steady = steady_rows(axis, lines, down)
     for row in range(-2, axis.kernel_size + axis.stride + 3):
-        seen = [2 * axis.stride * pair - axis.padding[0] + row for pair in range(pairs)]
+        seen = [down * axis.stride * line - axis.padding[0] + row for line in range(lines)]
         assert (row in steady) == all(0 <= at < axis.input_size for at in seen)
 
 
 @pytest.mark.parametrize("axis", AXES, ids=str)
 def test_the_sums_stay_the_same(axis: Axis) -> None:
     before = pairing(axis.kernel_size, axis.stride, axis.dilation)
-    steady = steady_rows(axis, -(-axis.output_size // 2))
+    steady = steady_rows(axis, -(-axis.output_size // 2), 2)
     after = steady_first(before, steady)
     assert len(before.products) == len(after.products)
     rows = np.random.default_rng(1).standard_normal(64)
@@ -40,6 +41,7 @@ def test_the_sums_stay_the_same(axis: Axis) -> None:
 
 def test_a_resnext_layer_needs_no_other_code_at_its_ends() -> None:
     axis = Axis(56, 3, 1, (1, 1))
-    steady = steady_rows(axis, 28)
+    steady = steady_rows(axis, 28, 2)
     products = steady_first(pairing(3, 1, 1), steady).products
     assert all(product.rows[0][0] in steady for product in products)
+    assert steady_rows(axis, 14, 4) == range(1, 5)

@@ -41,6 +41,30 @@ def test_a_tile_fits(
     assert tile.code(lanes, wide) <= 2 * MOST_CODE or tile.columns == 1
 
 
+@pytest.mark.parametrize("width", [1, 7, 56, 300])
+@pytest.mark.parametrize("groups", [(32, 4, 4), (8, 8, 8), (4, 30, 3)])
+def test_a_tile_of_four_rows_fits(
+    machine: Target, groups: tuple[int, int, int], width: int
+) -> None:
+    lanes = GroupLanes(*groups, machine.lanes(4))
+    if 2 * lanes.outputs > lanes.lanes:
+        pytest.skip("not two groups to a vector")
+    axis = Axis(width, 3, 1, (1, 1))
+    tile = best_tile(lanes, (Axis(1, 1), axis, axis), four=True)
+    registers = 32 if machine.vector_bits == 512 else 16
+    assert (tile.down, tile.products, tile.pairs, tile.sets) == (4, 6, None, 1)
+    # the sums of twins, the weights of a turn, and a pixel; others' sums wait in memory
+    assert 2 * tile.columns + tile.taps + 1 < registers
+
+
+def test_four_rows_take_fewer_cycles_than_pairs_where_groups_have_four_channels() -> None:
+    axis = Axis(56, 3, 1, (1, 1))
+    for lanes, fewer in ((RESNEXT, True), (GroupLanes(64, 2, 2, 16), False)):
+        axes = Axis(1, 1), axis, axis
+        four = best_tile(lanes, axes, four=True).cycles(lanes, axes)
+        assert (four < best_tile(lanes, axes).cycles(lanes, axes)) == fewer
+
+
 def test_pairs_where_they_save_products() -> None:
     for numbers, paired in (((3, 1, 1), True), ((3, 2, 1), False), ((3, 1, 2), False)):
         kernel_size, stride, dilation = numbers

@@ -1,7 +1,7 @@
 """How a grouped convolution of channels-last images is cut; in 2-D the depth has size 1.
 
-Tiles (`parts/groups/tile.py`) go along rows or pairs of rows, in vectors of several groups. Rows
-come first when work is shared out, then vectors of channels.
+Tiles (`parts/groups/tile.py`) go along rows, or two or four of them, in vectors of several groups.
+Rows come first when work is shared out, then vectors of channels.
 """
 
 from functools import cached_property, partial
@@ -12,6 +12,7 @@ from ...parts.groups.borders import steady_first, steady_rows
 from ...parts.groups.lanes import GroupLanes
 from ...parts.groups.tile import best_tile, readers
 from ...parts.groups.weights import ordered
+from ...parts.rows import fours
 from ...parts.rows.tiles import RowTiles
 from ..gathered import Gathered
 from ..geometry import Axis
@@ -23,9 +24,9 @@ _NEAR_BYTES = 40 << 10  # of weights that stay in the first cache
 
 
 class GroupLayout:
-    """How a spec is cut: into tiles, items and packed weights."""
+    """How a spec is cut: into tiles, items and packed weights; `four` for tiles of four rows."""
 
-    def __init__(self, spec: ConvSpec) -> None:
+    def __init__(self, spec: ConvSpec, four: bool = False) -> None:
         self.spec = spec
         self.depth, self.high, self.wide = (*[Axis(1, 1)] * (3 - spec.dims), *spec.axes)
         self.item_size = REGISTER_BYTES[spec.dtype]
@@ -36,10 +37,10 @@ class GroupLayout:
         self.lanes = GroupLanes(
             spec.groups, spec.in_channels // spec.groups, spec.out_channels // spec.groups, lanes
         )
-        self.tile = best_tile(self.lanes, (self.depth, self.high, self.wide))
+        self.tile = best_tile(self.lanes, (self.depth, self.high, self.wide), four)
         wide, pairs = self.wide, self.tile.pairs
-        self.lines = -(-self.high.output_size // (2 if pairs else 1))
-        self.steady = steady_rows(self.high, self.lines)
+        self.lines = -(-self.high.output_size // self.tile.down)
+        self.steady = steady_rows(self.high, self.lines, self.tile.down)
         self.pairs = steady_first(pairs, self.steady) if pairs else None
         self.tiles = RowTiles(
             wide.output_size, self.tile.columns, wide.stride, wide.padding[0], wide.span,
@@ -104,7 +105,13 @@ class GroupLayout:
     @cached_property
     def kernel_rows(self) -> int:
         """Rows of weights of a kernel plane: the products of a pair, or the kernel's."""
-        return len(self.pairs.products) if self.pairs else self.high.kernel_size
+        return self.tile.products or self.high.kernel_size
+
+    @property
+    def new_rows(self) -> range:
+        """The rows that a tile reads and the one above has not read, from its own first row on."""
+        last = self.pairs.last_row if self.pairs else fours.READ - 1
+        return range(max(0, last + 1 - self.tile.down * self.high.stride), last + 1)
 
     @property
     def weights(self) -> int:
@@ -117,5 +124,7 @@ class GroupLayout:
         kernel = (self.depth.kernel_size, self.high.kernel_size, self.wide.kernel_size)
         rows = kernel[1]
         factors = [product.factors(rows) for product in self.pairs.products] if self.pairs else None
+        if self.tile.four:
+            factors = fours.FACTORS
         shape = (*self.spec.w_shape[:2], *kernel)
         return Gathered(shape, partial(ordered, self.lanes, self.tile.sets), factors, axis=2)

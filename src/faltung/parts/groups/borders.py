@@ -1,4 +1,4 @@
-"""Pairs of rows at the upper and lower end of an image, by the same code as all others.
+"""Pairs and fours of rows at either end of an image, by the same code as all others.
 
 A product of a pair adds up two rows of the image, and often one of them is there for every pair:
 
@@ -15,15 +15,15 @@ from ...ops.geometry import Axis
 from ..rows.pairs import Combined, Pairing
 
 
-def steady_rows(axis: Axis, pairs: int) -> range:
-    """Rows that every one of so many pairs finds in the image.
+def steady_rows(axis: Axis, lines: int, down: int) -> range:
+    """Rows that all of so many lines of tiles, of `down` rows of outputs, find in the image.
 
-    They are counted from the row that the first tap sees for the pair's first output.
+    They are counted from the row that the first tap sees for the line's first output.
 
-    >>> steady_rows(Axis(input_size=56, kernel_size=3, stride=1, padding=(1, 1)), pairs=28)
+    >>> steady_rows(Axis(input_size=56, kernel_size=3, stride=1, padding=(1, 1)), lines=28, down=2)
     range(1, 3)
     """
-    last = 2 * axis.stride * (pairs - 1)
+    last = down * axis.stride * (lines - 1)
     return range(axis.padding[0], axis.input_size + axis.padding[0] - last)
 
 

@@ -35,14 +35,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Row:
+class RowOfSum:
     """A row of the image in a sum of rows: where its first pixel is, and what it counts.
 
     `inside` says whether it is there, None where it always is; if not, `pixel` is of another one.
     """
 
     pixel: Value
-    factor: int
+    factor: float
     inside: Value | None
 
 
@@ -134,33 +134,44 @@ class GroupSums:
                 n = part * self.tile.columns + output
                 sums[n] = self.r.fma(number, self.r.load(self.w, at, size), sums[n])
 
-    def _row(self, line: Line, offset: int, factor: int) -> _Row:
+    def _row(self, line: Line, offset: int, factor: float) -> RowOfSum:
         """The row that lies so many below the first tap's, or the nearest one that is there."""
         r, width = self.r, self.columns.input_size * self.channels
         if line.row is None or offset in self.steady:
-            return _Row(line.pixel + offset * width, factor, None)
+            return RowOfSum(line.pixel + offset * width, factor, None)
         row = line.row + offset
         nearest = r.minimum(r.maximum(row, 0), self.rows.input_size - 1)
         inside = ~(row < 0) & (row < self.rows.input_size)
-        return _Row(line.pixel + (nearest - line.row) * width, factor, inside)
+        return RowOfSum(line.pixel + (nearest - line.row) * width, factor, inside)
 
-    def _combined(self, line: Line, rows: Sequence[_Row], place: int) -> list[Value]:
+    def _combined(self, line: Line, rows: Sequence[RowOfSum], place: int) -> list[Value]:
         """The sum of rows at a pixel; where it is outside, that of the nearest one, made 0."""
-        (at, there), first = self._column(line, place), rows[0]
+        at, there = self._column(line, place)
+        return self._there(there, self._total(rows, at))
+
+    def _total(self, rows: Sequence[RowOfSum], at: Value | int) -> list[Value]:
+        """The sum of rows at a pixel, each with its factor; those that are not there left out."""
+        first, *others = rows
         total = self._pixel(first.pixel + at, self._masks(first.inside))
-        for row in rows[1:]:
-            masks = self._masks(row.inside if first.inside is not None else None)
-            pixel = self._pixel(row.pixel + at, masks)
-            both = zip(total, pixel, strict=True)
-            found = [a + b if row.factor > 0 else a - b for a, b in both]
-            if row.inside is not None and first.inside is None:
-                found = [self._where(row.inside, *ab) for ab in zip(found, total, strict=True)]
+        if first.factor != 1:
+            total = [added(self.r, None, value, first.factor) for value in total]
+        for row in others:
+            pixel = self._pixel(row.pixel + at, self._masks(None))
+            both = list(zip(total, pixel, strict=True))
+            found = [added(self.r, a, b, row.factor) for a, b in both]
+            if row.inside is not None:
+                both = list(zip(found, total, strict=True))
+                found = [self._where(row.inside, a, b) for a, b in both]
             total = found
+        return total
+
+    def _there(self, there: Value | None, pixel: list[Value]) -> list[Value]:
+        """A pixel, or zeros where it is outside of the image."""
         if there is None:
-            return total
+            return pixel
         # an addition has such a mask for nothing, which a load has not
-        nothing = self.r.const(0, total[0].type.kind, self.lanes.lanes)
-        return [self._where(there, value, nothing) for value in total]
+        nothing = self.r.const(0, pixel[0].type.kind, self.lanes.lanes)
+        return [self._where(there, value, nothing) for value in pixel]
 
     def _column(self, line: Line, place: int) -> tuple[Value | int, Value | None]:
         """How far from a line's first pixel another one is, or the nearest that is there."""
@@ -189,3 +200,11 @@ class GroupSums:
         """The inputs of a vector's groups at a pixel."""
         size = self.lanes.lanes
         return [self.r.load(self.x, at + v * size, size, mask) for v, mask in enumerate(masks)]
+
+
+def added(r: Routine, total: Value | None, value: Value, factor: float) -> Value:
+    """total + factor · value, in one operation."""
+    if total is not None and abs(factor) == 1:
+        return total + value if factor == 1 else total - value
+    factors = r.const(factor, value.type.kind, value.type.lanes)
+    return value * factors if total is None else r.fma(value, factors, total)

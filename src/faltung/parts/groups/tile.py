@@ -1,9 +1,9 @@
 """How to cut rows of outputs into tiles whose lanes are several small groups of channels.
 
-A tile is one vector of channels × `columns` neighbouring outputs of a row, or of two rows that are
-computed together (see `row_pairs`). What counts are multiply-adds and the picks of lanes between
-them, which the same parts of a core do; a pixel is picked from once for all taps and outputs of the
-tile that read it, so the more columns, the fewer picks for a multiply-add.
+A tile is one vector of channels × `columns` neighbouring outputs of a row, or of two or four rows
+that are computed together (see `parts.rows`). What counts are multiply-adds and the picks of lanes
+between them, which the same parts of a core do; a pixel is picked from once for all taps and
+outputs of the tile that read it, so the more columns, the fewer picks for a multiply-add.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from ...lang.target import host_target
 from ...ops.geometry import Axis
+from ..rows import fours
 from ..rows.pairs import Pairing, pairing
 from .lanes import GroupLanes
 
@@ -20,11 +21,12 @@ FEW = 2  # pixels of a tile that may not be there, and are masked in all tiles
 _LEAST_SAVED = 1.25  # times fewer products with pairs; they read each pixel more than once
 _LOAD, _BESIDES = 0.55, 0.1  # cycles for a load: alone, and where arithmetic is the bound
 _TILE, _STORE = 20, 2  # cycles until a tile is under way, and for a vector stored
+_FOUR_OUTPUTS = 10  # operations from the products of a column to four rows' outputs
 
 
 @dataclass(frozen=True)
 class GroupTile:
-    """`columns` outputs of a row, or of a pair of rows; `taps` of a kernel row at a time.
+    """`columns` outputs of a row, of a pair of rows or of `four`; `taps` of a kernel row at a time.
 
     An output's sum is in `sets` parts, see `GroupLanes.merged`.
     """
@@ -33,6 +35,17 @@ class GroupTile:
     columns: int
     taps: int
     sets: int = 1
+    four: bool = False
+
+    @property
+    def down(self) -> int:
+        """Rows of outputs."""
+        return fours.OUTPUTS if self.four else 2 if self.pairs else 1
+
+    @property
+    def products(self) -> int:
+        """Rows of products with rows of weights; 0 where they are those of the kernel."""
+        return fours.PRODUCTS if self.four else len(self.pairs.products) if self.pairs else 0
 
     @property
     def sums(self) -> int:
@@ -57,15 +70,14 @@ class GroupTile:
         kinds = 1 if sum(wide.padding) <= FEW else 3
         reads = len(readers(self.columns, self.taps, wide))
         turns = lanes.inputs * (self.columns + 1) * self.taps + reads * lanes.set_picks(self.sets)
-        if self.pairs:
-            return kinds * len(self.pairs.products) * (turns + 4 * reads)
+        if self.products:
+            return kinds * self.products * (turns + (5 if self.four else 4) * reads)
         rest = wide.kernel_size % self.taps
         return kinds * (turns + 3 * reads * lanes.inputs) * (2 if rest else 1)
 
     def chances(self, lanes: GroupLanes, wide: Axis) -> int:
-        """Products of pixels with weights of a pair of rows, or of one row of the kernel."""
-        products = len(self.pairs.products) if self.pairs else 1
-        return products * lanes.inputs * len(readers(self.columns, self.taps, wide))
+        """Products of pixels with weights of all rows at once, or of one row of the kernel."""
+        return max(self.products, 1) * lanes.inputs * len(readers(self.columns, self.taps, wide))
 
     def cycles(self, lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> float:
         """Cycles of one core that all outputs of an image take."""
@@ -75,22 +87,27 @@ class GroupTile:
         reads += len(readers(self.columns, rest, wide))
         weights, products = wide.kernel_size * lanes.inputs, self.columns * wide.kernel_size
         picks = lanes.set_picks(self.sets)
-        arithmetic = products * lanes.inputs + reads * (picks + (1 if self.pairs else 0))
-        # pixels are loaded for every turn, or two for a sum of them; weights for half of the pixels
-        loads = reads * lanes.vectors * (2 if self.pairs else lanes.turns(self.sets))
-        loads += weights * (2 if self.pairs else 1)
+        arithmetic = products * lanes.inputs + reads * (picks + self._transforms[0])
+        loads = reads * lanes.vectors * (self._transforms[1] or lanes.turns(self.sets))
+        # weights are loaded for half of the pixels, where sums of rows wait in registers
+        loads += weights * (2 if self.products else 1)
         row = max(arithmetic / 2 + _BESIDES * loads, _LOAD * loads)
-        planes = depth.executed / depth.output_size
-        if self.pairs:
-            lines = -(-high.output_size // 2)
-            rows, stores = planes * len(self.pairs.products) * lines, 2 * self.columns
-        else:
-            lines = high.output_size
-            rows, stores = planes * high.executed, self.columns
+        planes, lines = depth.executed / depth.output_size, -(-high.output_size // self.down)
+        rows = planes * (self.products * lines if self.products else high.executed)
+        stores = self.down * self.columns
         tiles = -(-wide.output_size // self.columns) * depth.output_size * lanes.blocks
         # sets are turned to rows each, and then picked from and added up
         merging = stores * (self.sets - 1) * (1.5 if self.pairs else 1)
+        if self.four:
+            merging = _FOUR_OUTPUTS / 2 * self.columns
         return tiles * (row * rows + lines * (merging + stores * _STORE + _TILE))
+
+    @property
+    def _transforms(self) -> tuple[float, float]:
+        """Operations on pixels, and loads of them, for a product; no loads: one in every turn."""
+        if self.four:
+            return 2, 14 / fours.PRODUCTS
+        return (1, 2) if self.pairs else (0, 0)
 
 
 def readers(columns: int, taps: int, axis: Axis) -> dict[int, list[tuple[int, int]]]:
@@ -103,9 +120,9 @@ def readers(columns: int, taps: int, axis: Axis) -> dict[int, list[tuple[int, in
 
 
 @lru_cache(maxsize=1024)
-def best_tile(lanes: GroupLanes, axes: tuple[Axis, Axis, Axis]) -> GroupTile:
+def best_tile(lanes: GroupLanes, axes: tuple[Axis, Axis, Axis], four: bool = False) -> GroupTile:
     """The tile that takes the fewest cycles, on this machine, of those that compile soon."""
-    choices = list(_choices(lanes, axes[1], axes[2]))
+    choices = list((_choices_of_four if four else _choices)(lanes, axes[1], axes[2]))
     small = [tile for tile in choices if tile.code(lanes, axes[2]) <= MOST_CODE]
     return min(small or choices[-1:], key=lambda tile: tile.cycles(lanes, axes))
 
@@ -123,6 +140,12 @@ def _choices(lanes: GroupLanes, high: Axis, wide: Axis) -> Iterator[GroupTile]:
         for most in (registers // 2 - 2 * (sets - 1), registers // 4, registers // 8):
             yield GroupTile(None, _evenly(wide.output_size, most), taps, sets)
     yield GroupTile(None, 1, 1)
+
+
+def _choices_of_four(lanes: GroupLanes, high: Axis, wide: Axis) -> Iterator[GroupTile]:
+    """Four rows: two products of every column are summed up at a time, beside what others left."""
+    for most in (_registers() // 4, _registers() // 8):
+        yield GroupTile(None, _evenly(wide.output_size, most), wide.kernel_size, four=True)
 
 
 def _sets(lanes: GroupLanes) -> tuple[int, ...]:

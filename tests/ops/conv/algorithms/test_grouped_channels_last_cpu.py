@@ -21,9 +21,8 @@ from exact import (
 )  # fmt: skip
 from faltung.lang.target import host_target
 from faltung.machine import this_machine
-from faltung.ops.conv.algorithms import grouped_channels_last_cpu
 from faltung.ops.conv.algorithms.grouped_channels_last_cpu import ALGORITHM
-from faltung.ops.conv.group_layout import GroupLayout
+from faltung.ops.conv.group_recording import GroupRecording
 from faltung.ops.conv.spec import ConvSpec
 from faltung.tools.budget import Budget, assert_within
 
@@ -110,8 +109,8 @@ def test_same_bits_for_any_number_of_threads(text: str) -> None:
 def test_code_stays_short() -> None:
     for text in (*CHANNELS, *OTHERS):
         if runs(text):
-            layout = GroupLayout(ConvSpec.parse(text))
-            recorded = grouped_channels_last_cpu._Recording(layout).r
+            layout = ALGORITHM.layout(ConvSpec.parse(text))
+            recorded = GroupRecording(layout, ALGORITHM.name).r
             assert written(recorded.body) < 9000, text
 
 
