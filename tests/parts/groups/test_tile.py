@@ -57,12 +57,14 @@ def test_a_tile_of_four_rows_fits(
     assert 2 * tile.columns + tile.taps + 1 < registers
 
 
-def test_four_rows_take_fewer_cycles_than_pairs_where_groups_have_four_channels() -> None:
-    axis = Axis(56, 3, 1, (1, 1))
-    for lanes, fewer in ((RESNEXT, True), (GroupLanes(64, 2, 2, 16), False)):
-        axes = Axis(1, 1), axis, axis
-        four = best_tile(lanes, axes, four=True).cycles(lanes, axes)
-        assert (four < best_tile(lanes, axes).cycles(lanes, axes)) == fewer
+def test_four_rows_take_fewer_cycles_where_groups_have_four_channels(machine: Target) -> None:
+    lanes, axis = GroupLanes(32, 4, 4, machine.lanes(4)), Axis(56, 3, 1, (1, 1))
+    if machine.lanes(4) < 8:
+        pytest.skip("not two groups to a vector")
+    axes = Axis(1, 1), axis, axis
+    assert best_tile(lanes, axes, four=True).cycles(lanes, axes) < best_tile(lanes, axes).cycles(
+        lanes, axes
+    )
 
 
 def test_pairs_where_they_save_products() -> None:

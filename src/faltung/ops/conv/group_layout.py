@@ -49,7 +49,9 @@ class GroupLayout:
         planes = max(spec.batch, 1) * self.depth.output_size
         wanted = -(-_ITEMS // planes)
         self.rows = Cover(self.lines, 1, wanted)
-        self.parts = Cover(self.lanes.blocks, 1, max(1, wanted // self.rows.blocks))
+        # as many parts as keep the weights of one near, see `blocks_inside`
+        near = -(-self.weights * self.lanes.blocks * self.item_size // _NEAR_BYTES)
+        self.parts = Cover(self.lanes.blocks, 1, max(1, wanted // self.rows.blocks, near))
         self.items = spec.batch * self.depth.output_size * self.rows.blocks * self.parts.blocks
 
     @property
@@ -79,11 +81,11 @@ class GroupLayout:
 
     @property
     def blocks_inside(self) -> bool:
-        """Whether all blocks of a tile come before the next tile, while weights stay near.
+        """Whether all blocks of a part come before the next tile, while weights stay near.
 
-        Then whole pixels are read and written one after the other.
+        Then pixels are read and written in long pieces, one after the other.
         """
-        return self.weights * self.lanes.blocks * self.item_size <= _NEAR_BYTES
+        return self.weights * self.parts.share * self.item_size <= _NEAR_BYTES
 
     @property
     def lines_inside(self) -> range:
