@@ -49,6 +49,7 @@ SMALL = (
     "forward n1 c2 o3 i8x7 k3x3 y3x2 d2 float32 cpu",
     # memory layouts
     "forward n2 c4 o6 i6x5 k3x3 p1 g2 channels_last float32 cpu",
+    "forward n2 c8 o6 i7x5 k3x3 p1 g2 bias channels_last float32 cpu",
     "forward n1 c4 o2 i3x5x4 k2x2x2 channels_last float32 cpu",
     "forward n1 c3 o2 i9 k3 strided float32 cpu",
     "forward n2 c3 o2 i6x5 k3x3 p1 strided float32 cpu",

@@ -71,8 +71,8 @@ MAY_IMPORT = (
             "faltung.ops.scratch",
             "faltung.ops.{family}.mirrored", "faltung.ops.{family}.residual",
             "faltung.ops.{family}.dense_memory", "faltung.ops.{family}.parted",
-            "faltung.ops.{family}.group_layout", "faltung.ops.{family}.refusals",
-            "faltung.ops.{family}.spec",
+            "faltung.ops.{family}.group_algorithm", "faltung.ops.{family}.group_layout",
+            "faltung.ops.{family}.refusals", "faltung.ops.{family}.spec",
             "faltung.ops.{family}.filtered_lines", "faltung.ops.{family}.spans",
             "faltung.ops.{family}.transformed_filters", "faltung.ops.{family}.row_cut",
             "faltung.ops.{family}.bias_gradient",
@@ -143,6 +143,22 @@ MAY_IMPORT = (
         (
             "faltung.lang", "faltung.parts", "faltung.ops.gathered", "faltung.ops.geometry",
             "faltung.ops.{family}.refusals", "faltung.ops.{family}.spec",
+        ),
+    ),
+    (
+        "faltung.ops.{family}.group_recording",
+        (
+            "faltung.lang", "faltung.parts", "faltung.ops.geometry",
+            "faltung.ops.{family}.group_layout",
+        ),
+    ),
+    (
+        "faltung.ops.{family}.group_algorithm",
+        (
+            "faltung.planning", "faltung.machine", "faltung.lang", "faltung.parts",
+            "faltung.ops.calling", "faltung.ops.packed", "faltung.ops.{family}.group_layout",
+            "faltung.ops.{family}.group_recording", "faltung.ops.{family}.refusals",
+            "faltung.ops.{family}.spec",
         ),
     ),
     ("faltung.ops.{family}.refusals", ("faltung.lang", "faltung.ops.{family}.spec")),

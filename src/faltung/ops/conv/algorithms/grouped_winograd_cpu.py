@@ -18,14 +18,14 @@ them has very few products to sum up; otherwise like `grouped_channels_last_cpu`
 Source: see `parts.rows.fours`.
 """
 
+from ..group_algorithm import GroupAlgorithm
 from ..group_layout import GroupLayout
 from ..spec import ConvSpec
-from .grouped_channels_last_cpu import GroupedChannelsLastCpu
 
 _LEAST_PRODUCTS = 12  # with 3 the error was up to 6.8 budgets, with 6 up to 3.7
 
 
-class GroupedWinogradCpu(GroupedChannelsLastCpu):
+class GroupedWinogradCpu(GroupAlgorithm):
     """Few channels a group, four rows at a time from half of the products."""
 
     error_factor = 4.0  # seen in 76,000 draws: 3.12
