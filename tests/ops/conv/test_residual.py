@@ -34,6 +34,7 @@ CALLS: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ("conv2d", (1, 4, 5, 6), (4, 2, 3, 2), {"padding": (1, 0), "groups": 2}),
     ("conv2d", (2, 3, 6, 7), (5, 3, 1, 1), {"stride": 2}),
     ("conv2d", (2, 8, 6, 7), (8, 1, 3, 3), {"padding": 1, "groups": 8}),
+    ("conv2d", (1, 8, 6, 5), (8, 4, 3, 3), {"padding": 1, "groups": 2}),
     ("conv3d", (1, 2, 3, 4, 3), (2, 1, 2, 2, 2), {"groups": 2, "padding": 1}),
     ("conv_transpose1d", (2, 4, 5), (4, 3, 3), {"stride": 2, "output_padding": 1}),
     ("conv_transpose2d", (1, 4, 3, 4), (4, 3, 3, 2), {"stride": 2, "groups": 2}),

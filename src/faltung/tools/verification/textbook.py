@@ -149,6 +149,7 @@ def grouped(numbers: Numbers) -> Iterator[Check]:
         "forward n1 c2 o4 i5x5 k3x3 g2 float32 cpu",
         "forward n2 c6 o9 i5x4 k3x2 p1 g3 bias float32 cpu",
         "forward n1 c8 o8 i4x4 k3x3 s2 p1 g4 bias float64 cpu",
+        "forward n1 c8 o8 i7x5 k3x3 p1 g2 channels_last float32 cpu",
     )
     yield from checks(
         problems, numbers, {"by hand: group by group": _with_everything(by_hand.grouped)}
