@@ -1,8 +1,8 @@
 """Sums of a tile of four rows of outputs, whose lanes are several small groups of channels.
 
 Sums of rows of the image are added up in registers, and picked from for every turn; see
-`parts.rows.fours` for which rows. Two products that share such sums are summed up at a time: a
-column's two sums then wait for each other no longer than an addition takes.
+`parts.rows.fours` for which rows. The two products of such sums take turns, so that a column's
+additions to one have the time that those to the other take.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,9 +8,9 @@ the sums (`parts.groups.lanes`), and keeps two products of every column at a tim
 that a core does beside multiply-adds, picks and sums of rows, there are fewer as well, because
 there are fewer products: 30 for an output of 36 terms, where pairs of rows take 34.
 
-Whole numbers stay exact. Real ones round 1.7 to 2 times as much as PyTorch's (root mean square of
-groups of four and more), which is why `accuracy="exact"` never uses it. An infinite or NaN input
-reaches the results of four rows.
+Whole numbers stay exact. Real ones round 1.6 to 2.8 times as much as PyTorch's (root mean square),
+which is why `accuracy="exact"` never uses it. An infinite or NaN input reaches the results of four
+rows.
 
 Used for kernels of three rows with stride and dilation 1 in height, of any width, unless a row of
 them has very few products to sum up; otherwise like `grouped_channels_last_cpu`.
