@@ -53,6 +53,7 @@ _CALL_SECONDS = 4e-6
 _WAITING = 0.4  # of the time that moving more than that takes; the rest goes on meanwhile
 _EFFICIENCY = 0.85  # of what the tiles expect
 _ONE_INPUT, _PICKING = 0.75, 0.85  # of the time: one input a group, and that with a stride
+_ONE_CHANNEL = 0.75  # of all that for filters of up to 3 columns on images of one channel
 _PARTS = (activation, channel_sums, classes, cover, lanes, row_cut, tile, taps)
 
 
@@ -78,6 +79,8 @@ class DirectCpu(Algorithm):
         if spec.kernel_size[-1] > _TAPS_TOGETHER**3:
             computing *= 4  # most tiles see padding
         seconds = _CALL_SECONDS + computing + _WAITING * machine.moving(spec.bytes)
+        if spec.in_channels == 1 and spec.kernel_size[-1] <= 3:
+            seconds *= _ONE_CHANNEL
         is_picking = spec.groups == spec.in_channels > 1 and max(spec.stride) > 1
         return seconds * _PICKING if is_picking else seconds
 
