@@ -1,6 +1,7 @@
 """What tests of generated routines share: whole numbers, where every sum is exact, and PyTorch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -109,6 +110,26 @@ def same_for_any_number_of_threads(algorithm: Algorithm, text: str) -> None:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
     assert not results[0].isnan().any()
+
+
+def activation_comes_last(algorithm: Algorithm, text: str) -> None:
+    """The relu of the problem is that of the finished sums, bias included."""
+    spec = ConvSpec.parse(text)
+    operands = whole_operands(spec)
+    x, *rest = (t.float() for t in operands)
+    y = algorithm.build(spec)(laid(x, spec), *rest)
+    assert torch.equal(y, by_torch(replace(spec, activation=None), *operands).relu())
+    assert (y == 0).any() and y.any()
+
+
+def follows_its_weight(algorithm: Algorithm, text: str) -> None:
+    """A weight that was written to is packed anew."""
+    spec = ConvSpec.parse(text)
+    x, w = whole_operands(spec)
+    run, image, weight = algorithm.build(spec), laid(x.float(), spec), w.float()
+    assert torch.equal(run(image, weight), by_torch(spec, x, w)) and x.any() and w.any()
+    weight.mul_(2)
+    assert torch.equal(run(image, weight), by_torch(spec, x, 2 * w))
 
 
 def written(ops: list) -> int:  # type: ignore[type-arg]

@@ -3,6 +3,8 @@
     y = make()                                        an unwritten result
     launch(y.data_ptr(), x.data_ptr(), w.data_ptr())  the routine, on as many threads as it is worth
 
+    run = weighted(make, ready, launch)               both, for a routine that has a weight
+
 For algorithms whose names end in `_cpu`: made once in `build`, used in `run`. A call of a small
 layer is over in three microseconds; reading the arguments of `torch.empty` anew each time, and
 looking for threads that would not help, took it two more.
@@ -50,3 +52,25 @@ def launcher(routine: Compiled, operations: int, bytes: int) -> Callable[..., No
     if operations <= _ALONE_OPERATIONS and bytes <= _ALONE_BYTES:
         return routine.alone
     return routine.on(torch.get_num_threads)
+
+
+def weighted(
+    make: Callable[[], torch.Tensor],
+    ready: Callable[[torch.Tensor], torch.Tensor],
+    launch: Callable[..., None],
+) -> Callable[..., torch.Tensor]:
+    """The `run(x, w, bias=None)` of a routine that takes y, x, a weight and perhaps a bias.
+
+    `make` and `launch` are those above; `ready` says how the weight has to lie.
+    """
+
+    def run(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        y, lying = make(), ready(w)
+        if bias is None:
+            launch(y.data_ptr(), x.data_ptr(), lying.data_ptr())
+        else:
+            given = bias.contiguous()
+            launch(y.data_ptr(), x.data_ptr(), lying.data_ptr(), given.data_ptr())
+        return y
+
+    return run

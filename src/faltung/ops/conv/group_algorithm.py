@@ -6,8 +6,6 @@ routine for that; an algorithm says which layout is its own, and what it cannot 
 
 from abc import abstractmethod
 
-from torch import Tensor
-
 from ...lang.compile import compiled
 from ...lang.target import host_target, unavailable
 from ...machine import Machine
@@ -20,7 +18,7 @@ from ...parts.rows import fours as row_fours
 from ...parts.rows import pairs as row_pairs
 from ...parts.rows import tiles as row_tiles
 from ...planning import Algorithm, Run
-from ..calling import allocator, launcher
+from ..calling import allocator, launcher, weighted
 from ..packed import packer
 from . import group_layout, group_recording
 from .group_layout import GroupLayout
@@ -86,14 +84,4 @@ class GroupAlgorithm(Algorithm):
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         pack = packer(layout.packing())
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, packed = make(), pack(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, pack, launch)

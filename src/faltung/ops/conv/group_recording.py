@@ -20,8 +20,7 @@ from ...parts.groups.sums import GroupSums, Line
 from ...parts.groups.tile import FEW
 from ...parts.rows.fours import four_outputs
 from ...parts.rows.pairs import Goal, Pairing
-from ...parts.taps import taps_inside
-from ..geometry import Axis
+from ...parts.taps import taps_seen
 from .group_layout import GroupLayout
 
 
@@ -52,11 +51,11 @@ class GroupRecording:
         part, item = item % of.parts.blocks, item // of.parts.blocks
         rows, item = item % of.rows.blocks, item // of.rows.blocks
         self.od, self.n = item % of.depth.output_size, item // of.depth.output_size
-        self.planes = self.bounds(of.depth, self.od)
+        self.planes = taps_seen(self.r, of.depth, self.od)
         with of.rows.loop(r, rows) as line:
             self.line = line
             if not of.tile.products:
-                self.seen = self.bounds(of.high, line)
+                self.seen = taps_seen(self.r, of.high, line)
             inside = of.lines_inside
             self.at_border = len(inside) < of.lines
             if not inside or not self.at_border or of.one_way:
@@ -79,15 +78,6 @@ class GroupRecording:
             for some, outside in tiles():
                 with some as column:
                     self.tile(block, column, outside)
-
-    def bounds(self, axis: Axis, output: Value) -> tuple[Value, Value]:
-        """The first tap through which an output sees the input, and the end of them."""
-        if axis.executed == axis.output_size * axis.kernel_size:
-            return self.r.const(0), self.r.const(axis.kernel_size)
-        return taps_inside(
-            self.r, output, input_size=axis.input_size, kernel_size=axis.kernel_size,
-            stride=axis.stride, low=axis.padding[0], dilation=axis.dilation,
-        )  # fmt: skip
 
     def tiles(self) -> Iterator[tuple[AbstractContextManager[Value], frozenset[int]]]:
         """The first columns of all tiles, and which of their pixels may not be there.

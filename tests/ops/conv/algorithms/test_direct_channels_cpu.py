@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from exact import (
+    activation_comes_last,
     by_torch,
     check,
+    follows_its_weight,
     guarded,
     laid,
     planned,
     same_for_any_number_of_threads,
     spelled,
-    whole_operands,
     written,
 )  # fmt: skip
 from faltung.machine import this_machine
@@ -179,18 +180,9 @@ def test_no_input_channels_leave_the_bias(layout: str) -> None:
 
 @pytest.mark.parametrize("layout", ["", " channels_last"])
 def test_activation_comes_last(layout: str) -> None:
-    spec = ConvSpec.parse(f"forward n1 c3 o20 i9x10 k3x3 s2 p1 bias relu{layout} float32 cpu")
-    operands = whole_operands(spec)
-    given = [t.float() for t in operands]
-    y = ALGORITHM.build(spec)(laid(given[0], spec), *given[1:])
-    assert torch.equal(y, by_torch(replace(spec, activation=None), *operands).relu())
-    assert (y == 0).any()
+    text = f"forward n1 c3 o20 i9x10 k3x3 s2 p1 bias relu{layout} float32 cpu"
+    activation_comes_last(ALGORITHM, text)
 
 
 def test_a_weight_that_changes() -> None:
-    spec = ConvSpec.parse("forward n1 c3 o20 i9x10 k3x3 s2 p1 float32 cpu")
-    x, w = (t.float() for t in whole_operands(spec))
-    run = ALGORITHM.build(spec)
-    first = run(x, w)
-    w.mul_(2)
-    assert torch.equal(run(x, w), 2 * first) and first.any()
+    follows_its_weight(ALGORITHM, "forward n1 c3 o20 i9x10 k3x3 s2 p1 float32 cpu")

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from by_taps import forward
 from exact import (
-    by_torch,
+    activation_comes_last,
     check,
+    follows_its_weight,
     guarded,
     laid,
     planned,
     same_for_any_number_of_threads,
-    whole_operands,
     written,
 )  # fmt: skip
 from faltung.lang.target import host_target
@@ -165,18 +165,8 @@ def test_no_input_channels_leave_the_bias() -> None:
 @pytest.mark.parametrize("numbers", ["k3x3 p1", "k3x3 s2 p1"])
 def test_activation_comes_last(numbers: str) -> None:
     text = f"forward n1 c8 o8 i9x10 {numbers} g4 bias relu channels_last float32 cpu"
-    spec = ConvSpec.parse(text)
-    operands = whole_operands(spec)
-    given = [t.float() for t in operands]
-    y = ALGORITHM.build(spec)(laid(given[0], spec), *given[1:])
-    assert torch.equal(y, by_torch(replace(spec, activation=None), *operands).relu())
-    assert (y == 0).any()
+    activation_comes_last(ALGORITHM, text)
 
 
 def test_a_weight_that_changes() -> None:
-    spec = ConvSpec.parse("forward n1 c8 o8 i9x10 k3x3 p1 g4 channels_last float32 cpu")
-    x, w = (t.float() for t in whole_operands(spec))
-    run = ALGORITHM.build(spec)
-    first = run(laid(x, spec), w)
-    w.mul_(2)
-    assert torch.equal(run(laid(x, spec), w), 2 * first) and first.any()
+    follows_its_weight(ALGORITHM, "forward n1 c8 o8 i9x10 k3x3 p1 g4 channels_last float32 cpu")

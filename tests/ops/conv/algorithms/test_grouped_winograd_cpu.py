@@ -11,13 +11,13 @@ from torch import Tensor
 import faltung
 from by_taps import forward
 from exact import (
-    by_torch,
+    activation_comes_last,
     check,
+    follows_its_weight,
     guarded,
     laid,
     planned,
     same_for_any_number_of_threads,
-    whole_operands,
     written,
 )  # fmt: skip
 from faltung.lang.target import host_target
@@ -167,19 +167,10 @@ def test_what_it_refuses(text: str, reason: str) -> None:
 
 
 def test_activation_comes_last() -> None:
-    text = "forward n1 c8 o8 i9x10 k3x3 p1 g2 bias relu channels_last float32 cpu"
-    spec = ConvSpec.parse(text)
-    operands = whole_operands(spec)
-    given = [t.float() for t in operands]
-    y = ALGORITHM.build(spec)(laid(given[0], spec), *given[1:])
-    assert torch.equal(y, by_torch(replace(spec, activation=None), *operands).relu())
-    assert (y == 0).any()
+    activation_comes_last(
+        ALGORITHM, "forward n1 c8 o8 i9x10 k3x3 p1 g2 bias relu channels_last float32 cpu"
+    )
 
 
 def test_a_weight_that_changes() -> None:
-    spec = ConvSpec.parse("forward n1 c8 o8 i9x10 k3x3 p1 g2 channels_last float32 cpu")
-    x, w = (t.float() for t in whole_operands(spec))
-    run = ALGORITHM.build(spec)
-    first = run(laid(x, spec), w)
-    w.mul_(2)
-    assert torch.equal(run(laid(x, spec), w), 2 * first) and first.any()
+    follows_its_weight(ALGORITHM, "forward n1 c8 o8 i9x10 k3x3 p1 g2 channels_last float32 cpu")

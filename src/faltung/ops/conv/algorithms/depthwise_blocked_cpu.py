@@ -17,7 +17,6 @@ along the rows.
 from math import prod
 
 import torch
-from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
@@ -28,7 +27,7 @@ from ....parts.channels import turning
 from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...packed import packer
 from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
@@ -91,17 +90,7 @@ class DepthwiseBlockedCpu(Algorithm):
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
         packed = packer(lambda w: layout.blocks.pack(w, wide))
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, weights = make(), packed(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, packed, launch)
 
 
 class _Layout:

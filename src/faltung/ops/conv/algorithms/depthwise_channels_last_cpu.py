@@ -14,7 +14,6 @@ weight is packed when it is new or changed: vector of channels by vector of chan
 from math import gcd, prod
 
 import torch
-from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
@@ -24,7 +23,7 @@ from ....parts.channels import blocks as channel_blocks
 from ....parts.channels.blocks import ChannelBlocks
 from ....parts.rows import pixels as pixel_rows
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...packed import packer
 from ...scratch import scratch_bytes, with_scratch
 from ..refusals import REGISTER_BYTES, depthwise_refusals, refusals
@@ -107,17 +106,7 @@ class DepthwiseChannelsLastCpu(Algorithm):
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
         packed = packer(lambda w: _blocks(spec).pack(w, wide))
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, weights = make(), packed(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, packed, launch)
 
 
 def _blocks(spec: ConvSpec) -> ChannelBlocks:

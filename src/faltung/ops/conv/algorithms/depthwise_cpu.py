@@ -24,7 +24,7 @@ from ....machine import Machine
 from ....parts.activation import activated
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...geometry import Axis
 from ..refusals import REGISTER_BYTES, refusals
 from ..spec import ConvSpec
@@ -105,17 +105,7 @@ class DepthwiseCpu(Algorithm):
         )  # fmt: skip
         make = allocator(spec.y_shape, spec.dtype, "contiguous")
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, weights = make(), w.contiguous()
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, Tensor.contiguous, launch)
 
 
 def _lanes(spec: ConvSpec) -> int:

@@ -21,7 +21,6 @@ from fractions import Fraction
 from math import prod
 
 import torch
-from torch import Tensor
 
 from ....lang.compile import compiled
 from ....lang.ops import Buffer
@@ -35,7 +34,7 @@ from ....parts.channels.transformed_lines import Lines, TransformedLines
 from ....parts.rows import pixels as pixel_rows
 from ....parts.winograd import transforms
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...packed import packer
 from ...scratch import scratch_bytes, with_scratch
 from .. import filtered_lines
@@ -96,17 +95,7 @@ class DepthwiseWinogradCpu(Algorithm):
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         wide = torch.float64 if spec.dtype == "float64" else torch.float32
         packed = packer(lambda w: layout.pack(w, wide))
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, weights = make(), packed(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), weights.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, packed, launch)
 
 
 class _Recording:

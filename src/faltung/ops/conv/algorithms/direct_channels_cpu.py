@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 
-from torch import Tensor
-
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target
@@ -38,10 +36,10 @@ from ....parts.rows import panel as row_panel
 from ....parts.rows import tiles as row_tiles
 from ....parts.rows.panel import RowPanel, Rows, Stretch, stretches
 from ....parts.rows.tiles import RowTiles
-from ....parts.taps import taps_inside
+from ....parts.taps import taps_seen
 from ....parts.tile_walk import Here, TileWalk
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...gathered import Gathered
 from ...geometry import Axis
 from ...packed import packer
@@ -98,17 +96,7 @@ class DirectChannelsCpu(Algorithm):
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         pack = packer(layout.packing())
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, packed = make(), pack(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, pack, launch)
 
 
 class _Layout:
@@ -275,7 +263,7 @@ class _Recording:
         rows, item = item % of.rows.blocks, item // of.rows.blocks
         self.od, item = item % of.depth.output_size, item // of.depth.output_size
         self.group, self.n = item % of.spec.groups, item // of.spec.groups
-        self.planes, self.top = self.bounds(of.depth, self.od), rows * of.rows.share
+        self.planes, self.top = taps_seen(self.r, of.depth, self.od), rows * of.rows.share
         begin = columns * of.share
         self.walk = TileWalk(
             self.r, of.tiles, of.stretches, of.is_copied, begin,
@@ -289,22 +277,13 @@ class _Recording:
             if of.rows_inside:
                 for tiles in self.walk.loops():
                     with tiles as here, of.rows.loop(self.r, rows) as row:
-                        self.tile(row, self.bounds(of.high, row), here)
+                        self.tile(row, taps_seen(self.r, of.high, row), here)
             else:
                 with of.rows.loop(self.r, rows) as row:
-                    seen = self.bounds(of.high, row)
+                    seen = taps_seen(self.r, of.high, row)
                     for tiles in self.walk.loops():
                         with tiles as here:
                             self.tile(row, seen, here)
-
-    def bounds(self, axis: Axis, output: Value) -> tuple[Value, Value]:
-        """The first tap through which an output sees the input, and the end of them."""
-        if axis.executed == axis.output_size * axis.kernel_size:
-            return self.r.const(0), self.r.const(axis.kernel_size)
-        return taps_inside(
-            self.r, output, input_size=axis.input_size, kernel_size=axis.kernel_size,
-            stride=axis.stride, low=axis.padding[0], dilation=axis.dilation,
-        )  # fmt: skip
 
     @property
     def source(self) -> Value:

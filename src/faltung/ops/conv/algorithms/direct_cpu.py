@@ -35,7 +35,7 @@ from ....parts.rows import classes, tile
 from ....parts.rows.tile import UNROLLED_TAPS
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...gathered import Gathered
 from ...geometry import Axis
 from ...packed import packer
@@ -104,17 +104,7 @@ class DirectCpu(Algorithm):
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         ready = _ready(spec)
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, packed = make(), ready(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, ready, launch)
 
 
 def _ready(spec: ConvSpec) -> Callable[[Tensor], Tensor]:

@@ -18,8 +18,6 @@ not for one dimension.
 from collections.abc import Sequence
 from math import prod
 
-from torch import Tensor
-
 from ....lang.compile import compiled
 from ....lang.routine import Routine, Value
 from ....lang.target import host_target
@@ -39,7 +37,7 @@ from ....parts.rows.panel import Rows
 from ....parts.rows.sums import RowSums
 from ....parts.taps import taps_inside
 from ....planning import Algorithm, Run
-from ...calling import allocator, launcher
+from ...calling import allocator, launcher, weighted
 from ...gathered import Gathered
 from ...geometry import Axis
 from ...packed import packer
@@ -107,17 +105,7 @@ class RowPairsCpu(Algorithm):
         make = allocator(spec.y_shape, spec.dtype, spec.layout)
         launch = launcher(routine, 2 * spec.executed_macs, spec.bytes)
         pack = packer(layout.packing())
-
-        def run(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-            y, packed = make(), pack(w)
-            if bias is None:
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr())
-            else:
-                given = bias.contiguous()
-                launch(y.data_ptr(), x.data_ptr(), packed.data_ptr(), given.data_ptr())
-            return y
-
-        return run
+        return weighted(make, pack, launch)
 
 
 def _pairing(spec: ConvSpec) -> row_pairs.Pairing:
