@@ -2,9 +2,10 @@
 
 The pixels of a vector's groups lie far apart, and what fetches memory by itself in a core goes by
 lines that follow each other: it does little for them. So a tile asks for what the next one reads
-(a pair of rows also for what it writes), in the second cache. Not all at once: the few places where a core keeps what it waits
-for would be taken, and the tile's own loads have to wait; asked between products it costs nothing
-that could be measured. Images from the third cache take 5 % less time so, from memory 20 %.
+(a pair of rows also for what it writes), in the second cache. Not all at once: the few places where
+a core keeps what it waits for would be taken, and the tile's own loads have to wait; asked between
+products it costs nothing that could be measured. Images from the third cache take 5 % less time so,
+from memory 20 %.
 """
 
 from collections.abc import Iterator, Sequence
